@@ -1,0 +1,1 @@
+"""What a training step costs, in seconds and bytes, from shapes and hardware alone."""

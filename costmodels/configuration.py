@@ -1,0 +1,63 @@
+"""A training job and one way to spread it over ranks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp16", "bf16", "fp8", "fp4"]
+Recompute = Literal["none", "selective", "full"]
+RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to train: ``global_batch`` sequences of ``sequence_length`` tokens per optimizer step.
+
+    ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
+    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean.
+    """
+
+    global_batch: int
+    sequence_length: int
+    precision: Precision = "bf16"
+    attention: Literal["flash", "unfused"] = "flash"
+    expert_imbalance: float = 1.0
+
+    @property
+    def tokens(self) -> int:
+        return self.global_batch * self.sequence_length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Configuration:
+    """Degrees of parallelism and what goes with them. Fields are the field's own names.
+
+    ``tp`` tensor, ``sp`` sequence parallelism over the tensor group (0 or 1), ``cp`` context,
+    ``pp`` pipeline stages, ``vp`` model chunks per stage, ``dp`` data-parallel replicas
+    (gpus / (tp cp pp)), ``zero`` stage 0-3 (1 is Megatron's distributed optimizer), ``ep`` expert,
+    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level.
+    """
+
+    tp: int = 1
+    sp: int = 0
+    cp: int = 1
+    pp: int = 1
+    vp: int = 1
+    dp: int = 1
+    zero: int = 1
+    ep: int = 1
+    etp: int = 1
+    mbs: int = 1
+    recompute: Recompute = "none"
+
+    @property
+    def gpus(self) -> int:
+        return self.tp * self.cp * self.pp * self.dp
+
+    @property
+    def edp(self) -> int:
+        """Replicas of each expert: ranks of a stage over ep x etp."""
+        return self.tp * self.cp * self.dp // (self.ep * self.etp)
+
+    def microbatches(self, global_batch: int) -> int:
+        """Micro-batches each pipeline runs in a step."""
+        return global_batch // (self.dp * self.mbs)
