@@ -14,6 +14,8 @@ class Job:
 
     ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
     ``expert_imbalance`` is the tokens of the busiest expert rank over the mean.
+    ``gradient_overlap``: gradients are reduced behind the last backward pass and updated weights
+    gathered behind the first forward pass.
     """
 
     global_batch: int
@@ -21,6 +23,7 @@ class Job:
     precision: Precision = "bf16"
     attention: Literal["flash", "unfused"] = "flash"
     expert_imbalance: float = 1.0
+    gradient_overlap: bool = True
 
     @property
     def tokens(self) -> int:

@@ -1,0 +1,265 @@
+"""What one kind of GPU attains in practice: named figures, each with its unit, kind and source.
+
+Figures live in ``data/calibration/*.yaml``, one file per GPU or architecture. A file may be ``like``
+another and state only what differs; a user's file overrides single figures in the same format::
+
+    name: h100 in our cluster
+    figures:
+      scale_out_fraction: {value: 0.87, unit: fraction, kind: measured, source: nccl-tests, 64 nodes}
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import yaml
+
+from costmodels.hardware import Gpu
+
+Kind = Literal["measured", "fitted", "assumed"]
+DATA = Path(__file__).parent / "data" / "calibration"
+
+
+class CalibrationError(ValueError):
+    """A calibration that cannot be used; the message names file, key, value and remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number with its provenance."""
+
+    value: float
+    unit: str
+    kind: Kind
+    source: str
+
+
+def _figure(unit: str, *, may_be_zero: bool = False) -> Any:
+    return field(metadata={"unit": unit, "may_be_zero": may_be_zero})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Attained figures of one GPU. Every field but the last two is a float, also in ``figures``."""
+
+    gemm_peak_fraction: float = _figure("fraction")
+    """Share of the dense peak that an unboundedly large GEMM reaches in a short benchmark."""
+    gemm_edge_half: float = _figure("elements")
+    """Rows or columns of the output at which half of that is reached, other dimensions unbounded:
+    what partly filled tiles and waves cost."""
+    gemm_k_half: float = _figure("elements")
+    """The same for the inner dimension: what filling and draining a tile's pipeline costs."""
+    gemm_sustained_fraction: float = _figure("fraction")
+    """Speed of GEMMs and attention within hours of training, over that in a short benchmark (clocks)."""
+    fp8_gemm_speedup: float = _figure("factor")
+    """FP8 against BF16 speed of the same GEMM, casts apart."""
+    fp4_gemm_speedup: float = _figure("factor")
+    """FP4 against BF16 speed of the same GEMM, casts apart."""
+    grouped_gemm_fraction: float = _figure("fraction")
+    """Speed of a grouped (expert) GEMM over that of one GEMM with all its rows."""
+    attention_forward_fraction: float = _figure("fraction")
+    """Share of the dense BF16 peak that fused attention reaches in a short benchmark, forward, attended
+    pairs counted only, over unbounded keys and head dimensions."""
+    attention_keys_half: float = _figure("elements", may_be_zero=True)
+    """Attended keys at which half of that is reached."""
+    attention_head_half: float = _figure("elements", may_be_zero=True)
+    """Head dimension at which half of that is reached."""
+    attention_backward_ratio: float = _figure("factor")
+    """Backward over forward seconds of fused attention."""
+    memory_fraction: float = _figure("fraction")
+    """Share of HBM bandwidth that element-wise kernels attain."""
+    kernel_launch_seconds: float = _figure("seconds", may_be_zero=True)
+    """Start and drain of one kernel on the GPU."""
+    layer_floor_seconds: float = _figure("seconds", may_be_zero=True)
+    """Least seconds of one layer and pass: what the host needs to launch it. 0: never the limit."""
+    moe_layer_seconds: float = _figure("seconds", may_be_zero=True)
+    """Added to a mixture-of-experts layer and pass: routing, permutation and host synchronisation."""
+    scale_up_fraction: float = _figure("fraction")
+    """Attained share of nominal NVLink bandwidth, large messages."""
+    scale_out_fraction: float = _figure("fraction")
+    """Attained share of the nominal NIC bandwidth, large messages."""
+    own_part_fraction: float = _figure("fraction", may_be_zero=True)
+    """Time to copy the 1/n of a collective's buffer that a rank keeps, over the time to send it."""
+    in_network_fraction: float = _figure("fraction", may_be_zero=True)
+    """Attained share of nominal NVLink bandwidth when the switches reduce; 0: they do not."""
+    collective_launch_seconds: float = _figure("seconds", may_be_zero=True)
+    """Start of one collective, whatever its size."""
+    all_to_all_fraction: float = _figure("fraction")
+    """All-to-all speed over what the links' attained bandwidths give."""
+    tensor_exposed_fraction: float = _figure("fraction", may_be_zero=True)
+    """Share of tensor-parallel collective time that computation does not hide; above 1 where training
+    collectives run slower than benchmarked ones."""
+    overlap_contention: float = _figure("fraction", may_be_zero=True)
+    """Slow-down of computation while a collective runs beside it."""
+    fsdp_exposed_fraction: float = _figure("fraction", may_be_zero=True)
+    """Least share of the gathers and scatters of sharded states that computation does not hide."""
+    microbatch_seconds: float = _figure("seconds", may_be_zero=True)
+    """Host work per micro-batch and stage."""
+    step_seconds: float = _figure("seconds", may_be_zero=True)
+    """Host work per optimizer step."""
+    loss_bytes_per_logit: float = _figure("bytes")
+    """Memory traffic of the loss per token and vocabulary column, forward and backward."""
+    optimizer_bytes_per_parameter: float = _figure("bytes")
+    """Memory traffic of one update per parameter updated."""
+    straggler_fraction_per_doubling: float = _figure("fraction", may_be_zero=True)
+    """Slow-down of a step per doubling of the nodes."""
+    runtime_bytes: float = _figure("bytes", may_be_zero=True)
+    """Device memory outside the framework's allocator: CUDA context, loaded kernels, NCCL."""
+    workspace_bytes: float = _figure("bytes", may_be_zero=True)
+    """Allocated work space that does not depend on the model."""
+    weight_workspace_bytes_per_element: float = _figure("bytes", may_be_zero=True)
+    """Transient bytes per element of the largest GEMM weight shard."""
+    logit_workspace_bytes_per_element: float = _figure("bytes", may_be_zero=True)
+    """Transient bytes per token and local vocabulary column on the loss stage."""
+    allocator_fraction: float = _figure("fraction", may_be_zero=True)
+    """Reserved but unusable (fragmented) memory over allocated memory."""
+    name: str
+    figures: Mapping[str, Figure] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        for key in FIGURES:
+            if self.figures[key].value != getattr(self, key):
+                raise CalibrationError(f"{self.name}: {key}: {getattr(self, key)}: change it by adjusted()")
+
+    def adjusted(self, *, kind: Kind, source: str, **values: float) -> "Calibration":
+        """A copy with some figures replaced, for a reason that ``kind`` and ``source`` state."""
+        changed = {
+            key: {"value": value, "unit": _unit(key), "kind": kind, "source": source}
+            for key, value in values.items()
+        }
+        return _assemble(self.name, self.figures, changed, where=self.name)
+
+    def to_mapping(self) -> dict[str, object]:
+        """Plain strings and floats, ready for JSON; ``from_mapping`` restores the same object."""
+        return {
+            "name": self.name,
+            "figures": {
+                key: {"value": f.value, "unit": f.unit, "kind": f.kind, "source": f.source}
+                for key, f in self.figures.items()
+            },
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], *, where: str = "calibration") -> "Calibration":
+        """The inverse of ``to_mapping``. Raises CalibrationError, naming ``where`` and the key."""
+        _known_keys(mapping, ("name", "figures"), where)
+        return _assemble(_name(mapping, where), {}, _table(mapping.get("figures"), where), where=where)
+
+
+_FIELDS: dict[str, Field[Any]] = {f.name: f for f in fields(Calibration) if f.metadata}
+FIGURES: tuple[str, ...] = tuple(_FIELDS)
+"""The names of all figures, in the order of ``Calibration``'s fields."""
+
+
+def load_calibration(gpu: Gpu, path: Path | None = None) -> Calibration:
+    """Figures for ``gpu``: those of its family (``h100`` for ``h100-sxm-80gb``), else of its
+    architecture, with the single figures of the file at ``path`` in their place.
+
+    Raises CalibrationError for a GPU without figures and for a file with unknown keys, a wrong or
+    missing unit, or a value that is not a positive finite number.
+    """
+    override = _read(path) if path is not None else {}
+    where = str(path) if path is not None else ""
+    if "like" in override:
+        raise CalibrationError(f"{where}: like: figures that are not given are {gpu.name}'s; remove the key")
+    changed = _table(override.get("figures"), where) if override else {}
+    family = gpu.name.lower().replace("_", "-").split("-")[0]
+    bundled = next((n for n in (family, gpu.architecture.lower()) if n in bundled_calibrations()), None)
+    if bundled is None and not set(FIGURES) <= set(changed):
+        known = ", ".join(bundled_calibrations())
+        raise CalibrationError(
+            f"no calibration for gpu {gpu.name!r} of architecture {gpu.architecture!r} (known: {known}); "
+            "give a calibration file with every figure"
+        )
+    name, figures = _bundled(bundled) if bundled is not None else ("", {})
+    if override:
+        name = _name(override, where)
+    return _assemble(name, figures, changed, where=where or f"{bundled}.yaml")
+
+
+def bundled_calibrations() -> tuple[str, ...]:
+    """Names of the bundled calibration files: GPU families and architectures."""
+    return tuple(sorted(file.stem for file in DATA.glob("*.yaml")))
+
+
+def _bundled(stem: str) -> tuple[str, dict[str, Figure]]:
+    path = DATA / f"{stem}.yaml"
+    document = _read(path)
+    figures: dict[str, Figure] = {}
+    if "like" in document:
+        base = str(document["like"])
+        figures = {
+            key: Figure(value=f.value, unit=f.unit, kind="assumed", source=f"taken from {base}: {f.source}")
+            for key, f in _bundled(base)[1].items()
+        }
+    for key, entry in _table(document.get("figures"), str(path)).items():
+        figures[key] = _parse(key, entry, str(path))
+    return _name(document, str(path)), figures
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CalibrationError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise CalibrationError(f"{path}: expected a mapping with 'name' and 'figures'")
+    _known_keys(document, ("name", "like", "figures", "sources"), str(path))
+    return document
+
+
+def _known_keys(mapping: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    for key in mapping:
+        if key not in known:
+            raise CalibrationError(f"{where}: {key}: unknown key; known keys are {', '.join(known)}")
+
+
+def _name(mapping: Mapping[str, object], where: str) -> str:
+    name = mapping.get("name")
+    if not isinstance(name, str) or not name:
+        raise CalibrationError(f"{where}: name: {name!r}: say what these figures are for")
+    return name
+
+
+def _table(figures: object, where: str) -> Mapping[str, object]:
+    if not isinstance(figures, Mapping):
+        raise CalibrationError(f"{where}: figures: {figures!r}: expected a mapping of figures by name")
+    return cast(Mapping[str, object], figures)
+
+
+def _assemble(
+    name: str, base: Mapping[str, Figure], changed: Mapping[str, object], *, where: str
+) -> Calibration:
+    given = dict(base) | {key: _parse(key, entry, where) for key, entry in changed.items()}
+    missing = [key for key in FIGURES if key not in given]
+    if missing:
+        raise CalibrationError(f"{where}: figures: {', '.join(missing)} missing; add each with its unit and source")
+    figures = {key: given[key] for key in FIGURES}
+    return Calibration(name=name, figures=figures, **{key: f.value for key, f in figures.items()})
+
+
+def _unit(key: str) -> str:
+    return str(_FIELDS[key].metadata["unit"]) if key in _FIELDS else ""
+
+
+def _parse(key: str, entry: object, where: str) -> Figure:
+    at = f"{where}: figures.{key}"
+    if key not in _FIELDS:
+        raise CalibrationError(f"{at}: unknown figure; known figures are {', '.join(FIGURES)}")
+    if not isinstance(entry, Mapping):
+        raise CalibrationError(f"{at}: {entry!r}: write {{value, unit, kind, source}}")
+    _known_keys(entry, ("value", "unit", "kind", "source"), at)
+    value, unit, kind, source = (entry.get(name) for name in ("value", "unit", "kind", "source"))
+    if unit != _unit(key):
+        raise CalibrationError(f"{at}.unit: {unit!r}: this figure is in {_unit(key)!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CalibrationError(f"{at}.value: {value!r}: expected a finite number of {unit}")
+    if value < 0 or (value == 0 and not _FIELDS[key].metadata["may_be_zero"]):
+        raise CalibrationError(f"{at}.value: {value!r}: must be positive")
+    if kind not in get_args(Kind):
+        raise CalibrationError(f"{at}.kind: {kind!r}: one of {', '.join(get_args(Kind))}")
+    if not isinstance(source, str) or not source.strip():
+        raise CalibrationError(f"{at}.source: {source!r}: say where the number comes from")
+    return Figure(value=float(value), unit=str(unit), kind=cast(Kind, kind), source=source)

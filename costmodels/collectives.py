@@ -1,0 +1,160 @@
+"""Seconds of collectives over a group of ranks: latency and bandwidth of the links they cross.
+
+Sizes follow nccl-tests: ``size_bytes`` is the whole per-rank buffer. All-reduce and broadcast: the
+array. All-gather: the gathered result; reduce-scatter: the array before. All-to-all: what one rank
+sends, its own part included. Send: the message.
+
+A ring over r ranks in each domain leaves it through r NICs, so its bus bandwidth is the smaller of
+NVLink's and r times one GPU's NIC share; point-to-point and all-to-all get no such bonus. Inside a
+domain, ranks reach one another in a hop through switches: latency grows with the logarithm of their
+number. A group of one rank, or no bytes, costs nothing. Every time is non-decreasing in size and
+latency and non-increasing in bandwidths.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from costmodels.calibration import Calibration
+from costmodels.groups import Group
+from costmodels.hardware import Cluster
+
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Attained bandwidths and latencies between the ranks of a group."""
+
+    group: Group
+    cluster: Cluster
+    calibration: Calibration
+
+    @property
+    def up(self) -> float:
+        return self.cluster.scale_up.bytes_per_second * self.calibration.scale_up_fraction
+
+    @property
+    def out(self) -> float:
+        return self.cluster.scale_out.bytes_per_second * self.calibration.scale_out_fraction
+
+    @property
+    def bus(self) -> Seconds:
+        """Of a ring through all ranks."""
+        rails = np.minimum(self.up, self.group.ranks_per_domain * self.out)
+        return np.asarray(np.where(self.group.domains > 1, rails, self.up))
+
+    def sent(self, ranks: NDArray[np.int64]) -> Seconds:
+        """Share of a buffer that a rank of ``ranks`` sends, the part it keeps at the cost of a copy."""
+        return np.asarray((ranks - 1 + self.calibration.own_part_fraction) / ranks)
+
+    @property
+    def inside_latency(self) -> Seconds:
+        per_domain = -(-self.group.size // self.group.domains)
+        return np.asarray(np.ceil(np.log2(per_domain)) * self.cluster.scale_up.latency_seconds)
+
+    @property
+    def ring_latency(self) -> Seconds:
+        """From domain to domain, one after the other."""
+        hops = self.group.domains - 1
+        return np.asarray(self.inside_latency + hops * self.cluster.scale_out.latency_seconds)
+
+    @property
+    def tree_latency(self) -> Seconds:
+        """From domain to domain along a binary tree."""
+        levels = np.ceil(np.log2(self.group.domains))
+        return np.asarray(self.inside_latency + levels * self.cluster.scale_out.latency_seconds)
+
+    def timed(self, seconds: Seconds, size: NDArray[np.float64]) -> Seconds:
+        runs = (self.group.size > 1) & (size > 0)
+        return np.asarray(np.where(runs, seconds + self.calibration.collective_launch_seconds, 0.0))
+
+
+def all_gather_seconds(
+    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """Every rank ends with ``size_bytes``, 1/n from each: a ring, (n-1)/n of the bytes."""
+    size = np.asarray(size_bytes, dtype=np.float64)
+    paths = _Paths(group, cluster, calibration)
+    return paths.timed(paths.sent(group.size) * size / paths.bus + paths.ring_latency, size)
+
+
+def reduce_scatter_seconds(
+    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """Every rank ends with 1/n of the sum of ``size_bytes``: an all-gather run backwards."""
+    return all_gather_seconds(size_bytes, group, cluster, calibration)
+
+
+def all_reduce_seconds(
+    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """Every rank ends with the sum of ``size_bytes`` S, by the fastest of two ways.
+
+    Ring: 2 (n-1)/n S. Double tree over D domains (Sanders et al. 2009, as in NCCL): 2 (D-1)/D S leave
+    each domain through its r rails while inside it r ranks reduce and spread S, 2 (r-1)/r S by a ring
+    or (r+1)/r S where the switches reduce.
+    """
+    size = np.asarray(size_bytes, dtype=np.float64)
+    paths = _Paths(group, cluster, calibration)
+    r, domains = group.ranks_per_domain, group.domains
+    inside = 2.0 * paths.sent(r) * size / paths.up
+    if calibration.in_network_fraction > 0:
+        switched = cluster.scale_up.bytes_per_second * calibration.in_network_fraction
+        inside = np.minimum(inside, (r + 1) / r * size / switched)
+    across = 2.0 * (domains - 1) / domains * size / (r * paths.out)
+    tree = np.maximum(inside, across) + 2.0 * paths.tree_latency
+    ring = 2.0 * (paths.sent(group.size) * size / paths.bus + paths.ring_latency)
+    return paths.timed(np.minimum(ring, tree), size)
+
+
+def broadcast_seconds(
+    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """One rank's ``size_bytes`` to all others, in a pipelined chain."""
+    size = np.asarray(size_bytes, dtype=np.float64)
+    paths = _Paths(group, cluster, calibration)
+    return paths.timed(size / paths.bus + paths.ring_latency, size)
+
+
+def all_to_all_seconds(
+    size_bytes: ArrayLike,
+    group: Group,
+    cluster: Cluster,
+    calibration: Calibration,
+    *,
+    merged_copies: ArrayLike | None = None,
+) -> Seconds:
+    """Every rank sends 1/n of ``size_bytes`` to each rank: what stays in the domain over NVLink, what
+    leaves it over the rank's own NIC share, at the same time.
+
+    ``merged_copies`` k: the buffer holds k copies of each token, for experts drawn evenly, and copies
+    to one domain cross once and are spread there. Of k (D-1)/D copies, (D-1) (1 - (1 - 1/D)^k) cross
+    (expected number of distinct other domains of k draws among D).
+    """
+    size = np.asarray(size_bytes, dtype=np.float64)
+    paths = _Paths(group, cluster, calibration)
+    n, r, domains = group.size, group.ranks_per_domain, group.domains
+    own = calibration.own_part_fraction
+    crossing = np.where(domains > 1, (n - r) / n, 0.0)
+    staying = (r - 1 + own) / n
+    if merged_copies is not None:
+        copies = np.asarray(merged_copies, dtype=np.float64)
+        crossing = (domains - 1) * (1.0 - (1.0 - 1.0 / domains) ** copies) / copies
+        staying = (r - 1 + own) / r
+    moving = np.maximum(staying * size / paths.up, crossing * size / paths.out)
+    hop = np.where(domains > 1, cluster.scale_out.latency_seconds, cluster.scale_up.latency_seconds)
+    return paths.timed(moving / calibration.all_to_all_fraction + hop, size)
+
+
+def send_seconds(
+    size_bytes: ArrayLike, crosses: ArrayLike, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """``size_bytes`` from one GPU to another; ``crosses``: out of the domain, over one NIC share."""
+    size = np.asarray(size_bytes, dtype=np.float64)
+    up, out = cluster.scale_up, cluster.scale_out
+    near = up.latency_seconds + size / (up.bytes_per_second * calibration.scale_up_fraction)
+    far = out.latency_seconds + size / (out.bytes_per_second * calibration.scale_out_fraction)
+    seconds = np.where(crosses, far, near) + calibration.collective_launch_seconds
+    return np.asarray(np.where(size > 0, seconds, 0.0))

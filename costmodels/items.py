@@ -1,0 +1,208 @@
+"""The chain of a model, and what each kind of item in it costs on each shard.
+
+A model is cut into pipeline chunks along a chain: the embedding, the decoder layers, the
+multi-token-prediction layers, the loss head. Items of one type cost the same, so a chain is a row of
+type numbers over a small table of prices.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.architecture import LayerKind, Model, Moe
+from costmodels.configuration import RECOMPUTE_LEVELS, Job, Recompute
+from costmodels.layers import LayerBuilder
+from costmodels.operators import Operator, Passes, System
+from costmodels.sharding import Column, Shards
+
+PASSES = ("forward", "input_grad", "weight_grad")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Item types in order. ``types[i]`` indexes the rows of ``ItemCosts``: 0 the embedding, then one
+    per layer kind, then one per prediction-layer kind, last the head."""
+
+    types: NDArray[np.int64]
+    names: tuple[str, ...]
+    decoder_layers: int
+    mtp_layers: int
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many items there are of each type."""
+        return np.bincount(self.types, minlength=len(self.names))
+
+    @property
+    def cuttable(self) -> int:
+        """Items a cut may separate: prediction layers and head stay together, they share weights."""
+        return self.decoder_layers + 2
+
+
+def chain_of(model: Model) -> Chain:
+    kinds = len(model.kinds)
+    mtp_kinds = sorted(set(model.mtp_layers))
+    names = (
+        "embedding",
+        *(kind.name for kind in model.kinds),
+        *(f"{model.kinds[k].name} (multi-token prediction)" for k in mtp_kinds),
+        "head",
+    )
+    types = [
+        0,
+        *(1 + kind for kind in model.layers),
+        *(1 + kinds + mtp_kinds.index(kind) for kind in model.mtp_layers),
+        len(names) - 1,
+    ]
+    return Chain(
+        types=np.array(types, dtype=np.int64),
+        names=names,
+        decoder_layers=len(model.layers),
+        mtp_layers=len(model.mtp_layers),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemCosts:
+    """Prices of every item type on every shard: arrays of shape [types, shards].
+
+    Seconds are of one micro-batch, exposed communication inside. ``recompute_seconds`` and
+    ``saved_bytes`` are by recompute level (first axis, in the order of ``RECOMPUTE_LEVELS``).
+    ``live_bytes`` is what the item keeps without recompute: full recompute rebuilds it for one item
+    at a time. ``widest_weight`` is the largest single weight matrix in elements. ``exposed`` holds
+    the communication share of forward and of backward seconds by kind of group.
+    """
+
+    forward_seconds: Column
+    input_grad_seconds: Column
+    weight_grad_seconds: Column
+    recompute_seconds: Column
+    saved_bytes: Column
+    live_bytes: Column
+    dense_parameters: Column
+    expert_parameters: Column
+    widest_weight: Column
+    exposed: Mapping[str, Column]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One row of the table before stacking."""
+
+    passes: Passes
+    recompute: Mapping[Recompute, Column]
+    saved: Mapping[Recompute, Column]
+    live: Column
+    dense: Column
+    expert: Column
+    widest: Column
+    exposed: Mapping[str, Column]
+
+
+EXPOSED_KINDS = ("tensor", "context", "expert")
+
+
+def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCosts:
+    """Price every item type of ``model`` on every shard."""
+    build = LayerBuilder(model.hidden, job, shards, system)
+    price = _Pricer(shards, job, system)
+    items = [
+        price.plain(build.embedding(model)),
+        *(price.layer(build.layer(kind), kind) for kind in model.kinds),
+        *(
+            price.layer(build.prediction_layer(model, model.kinds[k]), model.kinds[k])
+            for k in sorted(set(model.mtp_layers))
+        ),
+        price.plain(build.head(model)),
+    ]
+    return ItemCosts(
+        forward_seconds=np.stack([item.passes.forward for item in items]),
+        input_grad_seconds=np.stack([item.passes.input_grad for item in items]),
+        weight_grad_seconds=np.stack([item.passes.weight_grad for item in items]),
+        recompute_seconds=np.stack([[item.recompute[r] for item in items] for r in RECOMPUTE_LEVELS]),
+        saved_bytes=np.stack([[item.saved[r] for item in items] for r in RECOMPUTE_LEVELS]),
+        live_bytes=np.stack([item.live for item in items]),
+        dense_parameters=np.stack([item.dense for item in items]),
+        expert_parameters=np.stack([item.expert for item in items]),
+        widest_weight=np.stack([item.widest for item in items]),
+        exposed={kind: np.stack([item.exposed[kind] for item in items]) for kind in EXPOSED_KINDS},
+    )
+
+
+class _Pricer:
+    """Adds up operators over the columns of ``shards``."""
+
+    def __init__(self, shards: Shards, job: Job, system: System) -> None:
+        self.system = system
+        self.zero = np.zeros(len(shards))
+        # full recompute keeps each layer's input, cut over the tensor group under sequence parallelism
+        self.input_tokens = shards.sequence_tokens(job)
+
+    def plain(self, operators: Sequence[Operator]) -> _Item:
+        """The embedding or the head: never recomputed."""
+        item = self._sum(operators)
+        nothing = dict.fromkeys(RECOMPUTE_LEVELS, self.zero)
+        saved = dict.fromkeys(RECOMPUTE_LEVELS, item.live)
+        return replace(item, recompute=nothing, saved=saved)
+
+    def layer(self, operators: Sequence[Operator], kind: LayerKind) -> _Item:
+        """A transformer layer, with the host's launch floor and the cost of routing."""
+        item = self._sum(operators)
+        calibration = self.system.calibration
+        routing = calibration.moe_layer_seconds if isinstance(kind.block, Moe) else 0.0
+        floor = calibration.layer_floor_seconds
+        forward = np.maximum(item.passes.forward + routing, floor)
+        backward = item.passes.input_grad + item.passes.weight_grad + routing
+        stretch = np.maximum(backward, floor) / np.maximum(
+            item.passes.input_grad + item.passes.weight_grad, 1e-30
+        )
+        passes = Passes(
+            forward=forward,
+            input_grad=item.passes.input_grad * stretch,
+            weight_grad=item.passes.weight_grad * stretch,
+        )
+        selective = [op for op in operators if op.selective]
+        again = sum((op.passes(self.system).forward for op in selective), start=self.zero)
+        dropped = sum((self.zero + op.saved_bytes for op in selective), start=self.zero)
+        kept_input = next(self.zero + op.saved_bytes for op in operators)
+        return replace(
+            item,
+            passes=passes,
+            recompute={"none": self.zero, "selective": again, "full": forward},
+            saved={"none": item.live, "selective": item.live - dropped, "full": kept_input},
+        )
+
+    def _sum(self, operators: Sequence[Operator]) -> _Item:
+        priced = [(op, op.passes(self.system)) for op in operators]
+
+        def total(name: str) -> Column:
+            return sum((getattr(passes, name) for _, passes in priced), start=self.zero)
+
+        def exposed(kind: str) -> Column:
+            return sum(
+                (p.forward + p.input_grad + p.weight_grad for op, p in priced if op.work == kind),
+                start=self.zero,
+            )
+
+        def held(expert: bool) -> Column:
+            return sum(
+                (self.zero + op.parameters for op in operators if op.expert == expert), start=self.zero
+            )
+
+        widest = self.zero
+        for op in operators:
+            if op.work == "gemm":
+                groups = getattr(op, "groups", 1.0)
+                widest = np.maximum(widest, op.parameters / groups)
+        return _Item(
+            passes=Passes(**{name: total(name) for name in PASSES}),
+            recompute={},
+            saved={},
+            live=sum((self.zero + op.saved_bytes for op in operators), start=self.zero),
+            dense=held(expert=False),
+            expert=held(expert=True),
+            widest=widest,
+            exposed={kind: exposed(kind) for kind in EXPOSED_KINDS},
+        )

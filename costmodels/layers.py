@@ -1,0 +1,380 @@
+"""A layer kind, the embedding and the loss head as lists of operators.
+
+Shapes follow Megatron-LM: column- then row-parallel GEMMs inside attention and feed-forward, norms
+and residuals outside the tensor-parallel regions (cut over the tensor group under sequence
+parallelism). Saved bytes are what autograd keeps in bf16, operator by operator; they add up to
+Korthikanti et al. (arXiv 2205.05198) sec. 4 without the dropout masks.
+"""
+
+import numpy as np
+
+from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
+from costmodels.configuration import Job
+from costmodels.groups import group_shape
+from costmodels.operators import (
+    BF16_BYTES,
+    FP32_BYTES,
+    Communication,
+    CoreAttention,
+    Gemm,
+    GroupedGemm,
+    MemoryBound,
+    Operator,
+    System,
+)
+from costmodels.sharding import Column, Shards, padded_vocabulary
+
+UNFUSED_SCORE_BYTES = 5
+"""Kept per score without FlashAttention: softmax and dropout outputs (2 each), dropout mask (1)."""
+
+Calls = tuple[float, float, float]
+
+
+def attended_keys(sequence_length: int, window: int | None) -> float:
+    """Keys a query attends to on average under a causal mask, itself included."""
+    if window is None or window >= sequence_length:
+        return (sequence_length + 1) / 2
+    return window - window * (window - 1) / (2 * sequence_length)
+
+
+class LayerBuilder:
+    """Writes operators for one model width, job and machine over columns of shards."""
+
+    def __init__(self, hidden: int, job: Job, shards: Shards, system: System) -> None:
+        domain = system.cluster.domain_gpus
+        ones = np.ones_like(shards.tp)
+        self.hidden = float(hidden)
+        self.job = job
+        self.shards = shards
+        self.system = system
+        self.tp = shards.tp.astype(np.float64)
+        self.tokens = shards.tokens(job)
+        self.local_tokens = shards.sequence_tokens(job)
+        self.tensor_group = group_shape(shards.tp, ones, domain)
+        self.context_group = group_shape(shards.cp, shards.tp, domain)
+        self.expert_group = group_shape(shards.ep, shards.etp, domain)
+        self.expert_tensor_group = group_shape(shards.etp, ones, domain)
+
+    def layer(self, kind: LayerKind) -> list[Operator]:
+        """One transformer layer."""
+        block = self.mlp(kind.block) if isinstance(kind.block, Mlp) else self.moe(kind.block)
+        return [*self.attention(kind.attention), *block, *self._weights_only(kind.norm_parameters)]
+
+    def prediction_layer(self, model: Model, kind: LayerKind) -> list[Operator]:
+        """One multi-token-prediction layer (DeepSeek-V3, arXiv 2412.19437 sec. 2.2): two norms and a
+        projection of the hidden state joined with the next token's embedding, a transformer layer,
+        and the shared output head once more."""
+        joined = Gemm(
+            m=self.local_tokens,
+            n=self.hidden,
+            k=2 * self.hidden,
+            saved_bytes=BF16_BYTES * self.local_tokens * 2 * self.hidden,
+        )
+        rest = kind.extra_parameters - 2 * self.hidden**2
+        head = self.head(model, owned=False)
+        return [self.norm(), self.norm(), joined, *self.layer(kind), *self._weights_only(rest), *head]
+
+    def embedding(self, model: Model) -> list[Operator]:
+        """Masked lookup of each rank's rows, then the sum over the tensor group."""
+        rows = padded_vocabulary(model.vocabulary, self.shards.tp) / self.tp
+        size = BF16_BYTES * self.tokens * self.hidden
+        lookup = MemoryBound(
+            forward_bytes=2 * size,
+            backward_bytes=(1 + 2 * FP32_BYTES / BF16_BYTES) * size,
+            parameters=(rows + model.positions) * self.hidden,
+        )
+        return [lookup, *self.leave_tensor_region()]
+
+    def head(self, model: Model, *, owned: bool = True) -> list[Operator]:
+        """Final norm, logits over each rank's vocabulary rows, and the parallel cross-entropy.
+        ``owned=False``: run again by a prediction layer, with the head's own weights."""
+        rows = padded_vocabulary(model.vocabulary, self.shards.tp) / self.tp
+        logits = self.tokens * rows
+        loss_bytes = self.system.calibration.loss_bytes_per_logit * logits
+        return [
+            self.norm(),
+            *self._weights_only(owned * model.final_norm_parameters),
+            *self.enter_tensor_region(),
+            Gemm(
+                m=self.tokens,
+                n=rows,
+                k=self.hidden,
+                owned=owned,
+                saved_bytes=BF16_BYTES * self.local_tokens * self.hidden,
+            ),
+            MemoryBound(forward_bytes=loss_bytes / 2, backward_bytes=loss_bytes / 2),
+        ]
+
+    # -- pieces -----------------------------------------------------------------------------
+
+    def norm(self, width: float | None = None) -> MemoryBound:
+        """Forward reads and writes a tensor; backward reads input and gradient and writes one.
+        Only a norm inside a block (``width`` given) counts its weights here."""
+        size = BF16_BYTES * self.local_tokens * (self.hidden if width is None else width)
+        return MemoryBound(
+            forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size, parameters=width or 0.0
+        )
+
+    def _weights_only(self, count: float) -> list[Operator]:
+        """Parameters whose work is priced elsewhere (the weights of norms)."""
+        nothing = np.zeros_like(self.tokens)
+        return [MemoryBound(forward_bytes=nothing, backward_bytes=nothing, parameters=float(count))]
+
+    def residual(self) -> MemoryBound:
+        size = BF16_BYTES * self.local_tokens * self.hidden
+        return MemoryBound(forward_bytes=3 * size, backward_bytes=2 * size)
+
+    def enter_tensor_region(self) -> list[Operator]:
+        """Sequence parallel: all-gather in, its mirror back, and once more for the weight gradient.
+        Otherwise a copy forward and an all-reduce of the gradient."""
+        return self._tensor_collectives(gathered=(1, 0, 1), scattered=(0, 1, 0), reduced=(0, 1, 0))
+
+    def leave_tensor_region(self) -> list[Operator]:
+        """Sequence parallel: reduce-scatter out and all-gather back. Otherwise an all-reduce."""
+        return self._tensor_collectives(gathered=(0, 1, 0), scattered=(1, 0, 0), reduced=(1, 0, 0))
+
+    def _tensor_collectives(self, gathered: Calls, scattered: Calls, reduced: Calls) -> list[Operator]:
+        size = BF16_BYTES * self.tokens * self.hidden
+        with_sp = np.where(self.shards.sp == 1, size, 0.0)
+        group = self.tensor_group
+        return [
+            Communication(collective=collective, group=group, size_bytes=moved, calls=calls, work="tensor")
+            for collective, moved, calls in (
+                ("all_gather", with_sp, gathered),
+                ("reduce_scatter", with_sp, scattered),
+                ("all_reduce", size - with_sp, reduced),
+            )
+        ]
+
+    # -- attention --------------------------------------------------------------------------
+
+    def attention(self, attention: Attention) -> list[Operator]:
+        gqa = attention.kind == "gqa"
+        heads = attention.heads / self.tp
+        # key and value heads are copied when the tensor group is larger than their number
+        kv_heads = np.maximum(attention.kv_heads / self.tp, 1.0) if gqa else heads
+        keys_and_values = kv_heads * (attention.head_dim + attention.value_dim)
+        queries = heads * attention.head_dim
+        output = heads * attention.value_dim
+        rotated = BF16_BYTES * self.tokens * (queries + kv_heads * attention.head_dim)
+        core = self._core_attention(attention, heads)
+        projections = (
+            self._joint_projection(attention, queries, keys_and_values)
+            if gqa
+            else self._latent_projections(attention, heads)
+        )
+        return [
+            self.norm(),
+            *self.enter_tensor_region(),
+            *projections,
+            MemoryBound(
+                forward_bytes=2 * rotated,
+                backward_bytes=2 * rotated,
+                saved_bytes=BF16_BYTES * self.tokens * (queries + keys_and_values),
+            ),
+            core,
+            self._context_exchange(core, keys_and_values),
+            Gemm(
+                m=self.tokens,
+                n=self.hidden,
+                k=output,
+                bias=attention.out_bias * self.hidden,
+                saved_bytes=BF16_BYTES * self.tokens * output,
+            ),
+            *self.leave_tensor_region(),
+            self.residual(),
+        ]
+
+    def _joint_projection(
+        self, attention: Attention, queries: Column, keys_and_values: Column
+    ) -> list[Operator]:
+        width = queries + keys_and_values
+        small = {
+            "none": 0.0,
+            "head": 2.0 * attention.head_dim,
+            "full": (attention.query_width + attention.key_width) / self.tp,
+        }[attention.qk_norm] + attention.sinks * attention.heads / self.tp
+        projection = Gemm(
+            m=self.tokens,
+            n=width,
+            k=self.hidden,
+            bias=attention.qkv_bias * width + small,
+            saved_bytes=BF16_BYTES * self.local_tokens * self.hidden,
+        )
+        if attention.qk_norm == "none":
+            return [projection]
+        size = BF16_BYTES * self.tokens * (attention.query_width + attention.key_width) / self.tp
+        return [projection, MemoryBound(forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size)]
+
+    def _latent_projections(self, attention: Attention, heads: Column) -> list[Operator]:
+        """MLA: the down-projections stand whole on every tensor rank and see its share of tokens."""
+        query_rank, rank = float(attention.q_lora_rank), float(attention.kv_lora_rank)
+        local, tokens = self.local_tokens, self.tokens
+        input_bytes = BF16_BYTES * local * self.hidden
+        query_width = heads * attention.head_dim
+        queries: list[Operator] = (
+            [
+                Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes),
+                self.norm(query_rank),
+                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=BF16_BYTES * local * query_rank),
+            ]
+            if query_rank
+            else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes)]
+        )
+        up_width = heads * (attention.head_dim - attention.rope_dim + attention.value_dim)
+        return [
+            *queries,
+            Gemm(m=local, n=rank + attention.rope_dim, k=self.hidden),
+            self.norm(rank),
+            Gemm(
+                m=tokens,
+                n=up_width,
+                k=rank,
+                saved_bytes=BF16_BYTES * local * (rank + attention.rope_dim),
+            ),
+        ]
+
+    def _core_attention(self, attention: Attention, heads: Column) -> CoreAttention:
+        length = self.job.sequence_length
+        flash = self.job.attention == "flash"
+        batch = self.shards.mbs.astype(np.float64)
+        queries = length / self.shards.cp
+        return CoreAttention(
+            flash=flash,
+            batch=batch,
+            heads=heads,
+            queries=queries,
+            keys=attended_keys(length, attention.window) if flash else float(length),
+            query_dim=attention.head_dim,
+            value_dim=attention.value_dim,
+            saved_bytes=0.0 if flash else UNFUSED_SCORE_BYTES * batch * heads * queries * length,
+        )
+
+    def _context_exchange(self, core: CoreAttention, keys_and_values: Column) -> Communication:
+        """Ring attention: keys and values go round the context group behind the attention kernels;
+        backward their gradients go round as well."""
+        attention = core.passes(self.system)
+        return Communication(
+            collective="all_gather",
+            group=self.context_group,
+            size_bytes=BF16_BYTES * self.tokens * self.shards.cp * keys_and_values,
+            calls=(1, 2, 0),
+            work="context",
+            hidden_behind=(attention.forward, attention.input_grad),
+        )
+
+    # -- feed-forward -----------------------------------------------------------------------
+
+    def mlp(self, block: Mlp, *, norm: bool = True) -> list[Operator]:
+        """A dense block; ``norm=False`` for shared experts, which read what the router reads."""
+        inner = block.ffn / self.tp
+        inputs = 2 if block.gated else 1
+        size = BF16_BYTES * self.tokens * inner
+        body: list[Operator] = [
+            *self.enter_tensor_region(),
+            Gemm(
+                m=self.tokens,
+                n=inputs * inner,
+                k=self.hidden,
+                bias=block.bias * inputs * inner,
+                saved_bytes=BF16_BYTES * self.local_tokens * self.hidden if norm else 0.0,
+            ),
+            MemoryBound(
+                forward_bytes=(inputs + 1) * size,
+                backward_bytes=(2 * inputs + 1) * size,
+                saved_bytes=inputs * size,
+            ),
+            Gemm(m=self.tokens, n=self.hidden, k=inner, bias=block.bias * self.hidden, saved_bytes=size),
+            *self.leave_tensor_region(),
+        ]
+        return [self.norm(), *body, self.residual()] if norm else body
+
+    def moe(self, block: Moe) -> list[Operator]:
+        """Router, dispatch, grouped expert GEMMs on the busiest rank, combine, shared experts.
+
+        Each rank routes its own tokens (sequence-parallel share); the expert group of ep x etp ranks
+        spreads ``top_k`` copies of each over its experts, ``expert_imbalance`` times the mean on the
+        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep.
+        """
+        ep, etp = self.shards.ep.astype(np.float64), self.shards.etp.astype(np.float64)
+        local = self.local_tokens
+        experts = block.experts / ep
+        busiest = self.job.expert_imbalance
+        copies = local * etp * block.top_k * busiest
+        inner = block.ffn / etp
+        inputs = 2 if block.gated else 1
+        token_bytes = BF16_BYTES * self.hidden
+        permuted = local * block.top_k * busiest * token_bytes
+        scores = FP32_BYTES * local * block.experts
+        activation = BF16_BYTES * copies * inner
+        shared = Mlp(ffn=block.shared_ffn, gated=block.gated)
+        return [
+            self.norm(),
+            Gemm(
+                m=local,
+                n=float(block.experts),
+                k=self.hidden,
+                bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
+                saved_bytes=BF16_BYTES * local * self.hidden,
+            ),
+            MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
+            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
+            self._expert_exchange(permuted),
+            *self._expert_tensor_collectives(copies * token_bytes),
+            GroupedGemm(
+                groups=experts,
+                m=copies / experts,
+                n=inputs * inner,
+                k=self.hidden,
+                bias=block.bias * inputs * inner,
+                saved_bytes=copies * token_bytes,
+            ),
+            MemoryBound(
+                forward_bytes=(inputs + 1) * activation,
+                backward_bytes=(2 * inputs + 1) * activation,
+                saved_bytes=inputs * activation,
+            ),
+            GroupedGemm(
+                groups=experts,
+                m=copies / experts,
+                n=self.hidden,
+                k=inner,
+                bias=block.bias * self.hidden,
+                saved_bytes=activation,
+            ),
+            self._expert_exchange(permuted),
+            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),
+            *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
+            self.residual(),
+        ]
+
+    def _expert_exchange(self, sent_bytes: Column) -> Communication:
+        return Communication(
+            collective="all_to_all",
+            group=self.expert_group,
+            size_bytes=sent_bytes,
+            calls=(1, 1, 0),
+            work="expert",
+        )
+
+    def _expert_tensor_collectives(self, gathered_bytes: Column) -> list[Operator]:
+        """The ranks that share an expert gather each other's tokens and reduce-scatter the results."""
+        moved = np.where(self.shards.etp > 1, gathered_bytes, 0.0)
+        return [
+            Communication(
+                collective=collective,
+                group=self.expert_tensor_group,
+                size_bytes=moved,
+                calls=(1, 1, 0),
+                work="tensor",
+            )
+            for collective in ("all_gather", "reduce_scatter")
+        ]
+
+
+def parameters(operators: list[Operator], *, expert: bool) -> Column | float:
+    """Parameters one rank holds of these operators: the routed experts' or the others'."""
+    return sum(
+        (np.asarray(op.parameters, dtype=np.float64) for op in operators if op.expert == expert),
+        start=np.zeros(()),
+    )

@@ -1,0 +1,240 @@
+"""What a layer executes: GEMMs, attention, element-wise work and collectives, by shape.
+
+Every operator knows its seconds in the three passes (forward, gradient of its input, gradient of its
+weights), the bytes it keeps for the backward pass, and the parameters it holds. Shapes are columns:
+one entry per shard (``costmodels.sharding``).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from costmodels import collectives, kernels
+from costmodels.calibration import Calibration
+from costmodels.configuration import Precision
+from costmodels.groups import Group
+from costmodels.hardware import Cluster
+from costmodels.sharding import Column
+
+Work = Literal["gemm", "attention", "memory", "tensor", "context", "expert"]
+FP32_BYTES = 4
+BF16_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """The machine an operator runs on, as its prices see it."""
+
+    cluster: Cluster
+    calibration: Calibration
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """Seconds of one operator or layer in each pass."""
+
+    forward: Column
+    input_grad: Column
+    weight_grad: Column
+
+
+class Operator(Protocol):
+    """One step of a layer. ``selective``: dropped and redone by selective recompute."""
+
+    @property
+    def work(self) -> Work: ...
+    @property
+    def saved_bytes(self) -> Column | float: ...
+    @property
+    def parameters(self) -> Column | float: ...
+    @property
+    def expert(self) -> bool: ...
+    @property
+    def selective(self) -> bool: ...
+
+    def passes(self, system: System) -> Passes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gemm:
+    """[m, k] x [k, n]; both gradients are GEMMs of the same volume (m k n and n m k).
+
+    ``owned=False``: the weights are counted where they are kept.
+    """
+
+    m: Column
+    n: Column | float
+    k: Column | float
+    bias: Column | float = 0.0
+    saved_bytes: Column | float = 0.0
+    owned: bool = True
+    work: Work = "gemm"
+    expert: bool = False
+    selective: bool = False
+
+    @property
+    def parameters(self) -> Column | float:
+        return self.owned * (self.n * self.k + self.bias)
+
+    def passes(self, system: System) -> Passes:
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, system.precision, system.calibration)
+
+        return Passes(
+            forward=seconds(self.m, self.n, self.k),
+            input_grad=seconds(self.m, self.k, self.n),
+            weight_grad=seconds(self.n, self.k, self.m),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedGemm:
+    """One GEMM per local expert, run as one kernel."""
+
+    groups: Column
+    m: Column
+    n: Column | float
+    k: Column | float
+    bias: Column | float = 0.0
+    saved_bytes: Column | float = 0.0
+    work: Work = "gemm"
+    expert: bool = True
+    selective: bool = False
+
+    @property
+    def parameters(self) -> Column | float:
+        return self.groups * (self.n * self.k + self.bias)
+
+    def passes(self, system: System) -> Passes:
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.grouped_gemm_seconds(
+                self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
+            )
+
+        return Passes(
+            forward=seconds(self.m, self.n, self.k),
+            input_grad=seconds(self.m, self.k, self.n),
+            weight_grad=seconds(self.n, self.k, self.m),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreAttention:
+    """Scores, softmax and values of ``heads`` local heads.
+
+    ``keys`` per query: with FlashAttention the mean number attended to, else the whole sequence,
+    masked ones computed too. ``saved_bytes`` are the scores; queries, keys and values are kept by
+    the operator that made them.
+    """
+
+    flash: bool
+    batch: Column
+    heads: Column
+    queries: Column
+    keys: float
+    query_dim: int
+    value_dim: int
+    saved_bytes: Column | float = 0.0
+    parameters: Column | float = 0.0
+    work: Work = "attention"
+    expert: bool = False
+    selective: bool = True
+
+    def passes(self, system: System) -> Passes:
+        gpu, calibration = system.cluster.gpu, system.calibration
+        if self.flash:
+            forward, backward = kernels.attention_seconds(
+                self.batch,
+                self.heads,
+                self.queries,
+                self.keys,
+                self.query_dim,
+                self.value_dim,
+                gpu,
+                calibration,
+            )
+        else:
+            forward, backward = kernels.unfused_attention_seconds(
+                self.batch,
+                self.heads,
+                self.queries,
+                self.keys,
+                self.query_dim,
+                self.value_dim,
+                gpu,
+                calibration,
+            )
+        return Passes(forward=forward, input_grad=backward, weight_grad=np.zeros_like(forward))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBound:
+    """Element-wise work: what it reads and writes in each direction."""
+
+    forward_bytes: Column
+    backward_bytes: Column
+    saved_bytes: Column | float = 0.0
+    parameters: Column | float = 0.0
+    work: Work = "memory"
+    expert: bool = False
+    selective: bool = False
+
+    def passes(self, system: System) -> Passes:
+        def seconds(moved: Column) -> Column:
+            return kernels.memory_seconds(moved, system.cluster.gpu, system.calibration)
+
+        backward = seconds(self.backward_bytes)
+        return Passes(
+            forward=seconds(self.forward_bytes), input_grad=backward, weight_grad=np.zeros_like(backward)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Communication:
+    """A collective over the layer's tensor, context or expert group.
+
+    ``calls`` says how often it runs in the forward, input-gradient and weight-gradient pass.
+    ``hidden_behind`` seconds of computation run at the same time in each pass (context exchange
+    behind attention): what remains is exposed, and the hidden part slows its host by the
+    contention factor. Tensor collectives expose the calibrated share instead.
+    """
+
+    collective: Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all"]
+    group: Group
+    size_bytes: Column
+    calls: tuple[float, float, float]
+    work: Work
+    hidden_behind: tuple["Column | float", "Column | float"] = (0.0, 0.0)
+    saved_bytes: Column | float = 0.0
+    parameters: Column | float = 0.0
+    expert: bool = False
+    selective: bool = False
+
+    def passes(self, system: System) -> Passes:
+        price = getattr(collectives, f"{self.collective}_seconds")
+        once: Column = price(self.size_bytes, self.group, system.cluster, system.calibration)
+        forward, input_grad, weight_grad = (count * once for count in self.calls)
+        if self.work == "tensor":
+            share = system.calibration.tensor_exposed_fraction
+            return Passes(
+                forward=share * forward, input_grad=share * input_grad, weight_grad=share * weight_grad
+            )
+        contention = system.calibration.overlap_contention
+        return Passes(
+            forward=exposed_seconds(forward, self.hidden_behind[0], contention),
+            input_grad=exposed_seconds(input_grad, self.hidden_behind[1], contention),
+            weight_grad=weight_grad,
+        )
+
+
+def exposed_seconds(communication: Column, compute: Column | float, contention: float) -> Column:
+    """Added seconds of ``communication`` run beside ``compute``: what outlasts it, and the slow-down.
+
+    Overlap is contention, not subtraction (Galvatron; Calculon): while both run, the computation
+    takes ``1 + contention`` times as long. Never less than 0, never more than the communication
+    itself, non-decreasing in both the communication's time and the contention.
+    """
+    hidden = np.minimum(communication, compute)
+    return np.asarray(communication - hidden + np.minimum(contention, 1.0) * hidden, dtype=np.float64)

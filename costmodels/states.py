@@ -1,0 +1,109 @@
+"""Bytes of parameters, gradients and optimizer states, and the traffic that keeps them equal.
+
+Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of fp32 gradients and 12 of fp32 master weights
+and moments per parameter (Megatron-LM ``theoretical_memory_usage``: 18, or 6 + 12/d with the
+distributed optimizer); ZeRO stage 1 shards the optimizer over the d replicas, 2 the gradients too, 3
+the weights too (Rajbhandari et al., arXiv 1910.02054).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodels import collectives
+from costmodels.columns import Columns
+from costmodels.groups import Group, group_shape
+from costmodels.operators import System
+from costmodels.sharding import Column
+
+WEIGHT_BYTES = 2.0
+GRADIENT_BYTES = 4.0
+OPTIMIZER_BYTES = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateBytes:
+    weights: Column
+    gradients: Column
+    optimizer: Column
+
+    @property
+    def total(self) -> Column:
+        return self.weights + self.gradients + self.optimizer
+
+
+def state_bytes(dense: Column, experts: Column, columns: Columns) -> StateBytes:
+    """``dense`` and ``experts``: parameters on one rank, last axis the configurations."""
+
+    def sharded(bytes_per_parameter: float, from_stage: int) -> Column:
+        divide = columns.zero >= from_stage
+        dense_ranks = np.where(divide, columns.dense_replicas, 1)
+        expert_ranks = np.where(divide, columns.expert_replicas, 1)
+        return bytes_per_parameter * (dense / dense_ranks + experts / expert_ranks)
+
+    return StateBytes(
+        weights=sharded(WEIGHT_BYTES, 3),
+        gradients=sharded(GRADIENT_BYTES, 2),
+        optimizer=sharded(OPTIMIZER_BYTES, 1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTraffic:
+    """Collectives over the replicas of a rank's parameters, and the optimizer's own work."""
+
+    system: System
+    columns: Columns
+    dense_group: Group
+    expert_group: Group
+
+    @classmethod
+    def of(cls, columns: Columns, system: System) -> "StateTraffic":
+        domain = system.cluster.domain_gpus
+        return cls(
+            system=system,
+            columns=columns,
+            dense_group=group_shape(columns.dense_replicas, columns.tp, domain),
+            expert_group=group_shape(columns.expert_replicas, columns.ep * columns.etp, domain),
+        )
+
+    def _both(self, collective: str, bytes_per_parameter: float, dense: Column, experts: Column) -> Column:
+        price = getattr(collectives, f"{collective}_seconds")
+        cluster, calibration = self.system.cluster, self.system.calibration
+        over_dense: Column = price(bytes_per_parameter * dense, self.dense_group, cluster, calibration)
+        over_experts: Column = price(bytes_per_parameter * experts, self.expert_group, cluster, calibration)
+        return np.where(dense > 0, over_dense, 0.0) + np.where(experts > 0, over_experts, 0.0)
+
+    def gradient_seconds(self, dense: Column, experts: Column) -> Column:
+        """Once a step: all-reduce of fp32 gradients, or their reduce-scatter under ZeRO 1.
+        From ZeRO 2 on gradients are reduced in every micro-batch instead."""
+        whole = self._both("all_reduce", GRADIENT_BYTES, dense, experts)
+        scattered = self._both("reduce_scatter", GRADIENT_BYTES, dense, experts)
+        zero = self.columns.zero
+        return np.where(zero == 0, whole, np.where(zero == 1, scattered, 0.0))
+
+    def parameter_seconds(self, dense: Column, experts: Column) -> Column:
+        """Once a step: all-gather of the updated bf16 weights (ZeRO 1 and 2)."""
+        gathered = self._both("all_gather", WEIGHT_BYTES, dense, experts)
+        return np.where((self.columns.zero == 1) | (self.columns.zero == 2), gathered, 0.0)
+
+    def microbatch_seconds(self, dense: Column, experts: Column) -> tuple[Column, Column]:
+        """Forward and backward traffic of every micro-batch: ZeRO 3 gathers weights in both, ZeRO 2
+        and 3 reduce-scatter bf16 gradients."""
+        gathered = np.where(
+            self.columns.zero == 3, self._both("all_gather", WEIGHT_BYTES, dense, experts), 0.0
+        )
+        reduced = np.where(
+            self.columns.zero >= 2, self._both("reduce_scatter", WEIGHT_BYTES, dense, experts), 0.0
+        )
+        return gathered, gathered + reduced
+
+    def optimizer_seconds(self, dense: Column, experts: Column) -> Column:
+        """The update reads and writes each sharded state once: bound by memory bandwidth."""
+        sharded = self.columns.zero >= 1
+        local = dense / np.where(sharded, self.columns.dense_replicas, 1) + experts / np.where(
+            sharded, self.columns.expert_replicas, 1
+        )
+        calibration, gpu = self.system.calibration, self.system.cluster.gpu
+        rate = gpu.memory_bytes_per_second * calibration.memory_fraction
+        return np.asarray(calibration.optimizer_bytes_per_parameter * local / rate)

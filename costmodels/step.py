@@ -1,0 +1,417 @@
+"""One optimizer step: its seconds and each stage's bytes, from prices of items to a timeline.
+
+``StepModel`` prices many configurations at once up to the items of the chain; ``price_step`` takes
+one configuration and one cut of the chain through the event simulation of its schedule.
+
+A step is the pipeline's makespan, the part of the gradient reduction that outlasts it on any stage,
+the slowest stage's optimizer update, and the exposed gather of updated weights:
+
+    step = (max_i(end_i + gradients_i) + max_i optimizer_i + max_i gather_i) x straggler + overhead
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels import collectives
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration
+from costmodels.columns import Columns
+from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.groups import group_shape
+from costmodels.hardware import Cluster
+from costmodels.items import Chain, ItemCosts, chain_of, item_costs
+from costmodels.operators import BF16_BYTES, System, exposed_seconds
+from costmodels.sharding import Column, padded_vocabulary
+from costmodels.states import StateBytes, StateTraffic, state_bytes
+from costmodels.timeline import Order, peak_activation, peak_live_counts, schedule_order, simulate
+
+Cut = Sequence[int] | NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkPrice:
+    """Seconds of one micro-batch in one model chunk."""
+
+    forward_seconds: float
+    input_grad_seconds: float
+    weight_grad_seconds: float
+    recompute_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes on each rank of a stage at its peak; ``in_flight`` live micro-batch chunks.
+
+    ``runtime_bytes`` is what the framework's allocator does not hand out: CUDA context, loaded
+    kernels, NCCL, and fragments. ``allocated_bytes`` is what ``torch.cuda.max_memory_allocated`` sees.
+    """
+
+    weights_bytes: float
+    gradients_bytes: float
+    optimizer_bytes: float
+    activations_bytes: float
+    workspace_bytes: float
+    runtime_bytes: float
+    in_flight: int
+
+    @property
+    def allocated_bytes(self) -> float:
+        state = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+        return state + self.activations_bytes + self.workspace_bytes
+
+    @property
+    def peak_bytes(self) -> float:
+        return self.allocated_bytes + self.runtime_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePrice:
+    """One pipeline stage: its chunks in order, parameters and memory of each of its ranks."""
+
+    chunks: tuple[ChunkPrice, ...]
+    send_seconds: float
+    busy_seconds: float
+    dense_parameters: float
+    expert_parameters: float
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPrice:
+    """What one optimizer step takes. Everything here is modelled, not measured."""
+
+    step_seconds: float
+    pipeline_seconds: float
+    gradient_seconds: float
+    optimizer_seconds: float
+    parameter_seconds: float
+    overhead_seconds: float
+    bubble_fraction: float
+    exposed_seconds: dict[str, float]
+    stages: tuple[StagePrice, ...]
+
+    @property
+    def peak_bytes(self) -> float:
+        return max(stage.memory.peak_bytes for stage in self.stages)
+
+
+class StepModel:
+    """Prices of the chain's items for each of many configurations: arrays of shape [types, n]."""
+
+    def __init__(
+        self, model: Model, cluster: Cluster, job: Job, calibration: Calibration, columns: Columns
+    ) -> None:
+        self.model, self.cluster, self.job, self.calibration = model, cluster, job, calibration
+        self.columns = columns
+        self.system = System(cluster=cluster, calibration=calibration, precision=job.precision)
+        self.chain: Chain = chain_of(model)
+        shards, self.shard_index = columns.shards()
+        self.costs: ItemCosts = item_costs(model, job, shards, self.system)
+        self.traffic = StateTraffic.of(columns, self.system)
+        self.microbatches = columns.microbatches(job.global_batch)
+
+    def take(self, chosen: NDArray[np.int64]) -> "StepModel":
+        """The same prices for some of the configurations."""
+        part = object.__new__(StepModel)
+        part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in StepModel._CACHED})
+        part.columns = self.columns.take(chosen)
+        part.shard_index = self.shard_index[chosen]
+        part.traffic = StateTraffic.of(part.columns, self.system)
+        part.microbatches = self.microbatches[chosen]
+        return part
+
+    _CACHED = frozenset(
+        {
+            "parameters",
+            "_shard_traffic",
+            "forward_seconds",
+            "backward_parts",
+            "backward_seconds",
+            "saved_bytes",
+            "state",
+            "transient_bytes",
+            "logit_bytes",
+        }
+    )
+
+    @cached_property
+    def parameters(self) -> tuple[Column, Column]:
+        """Dense and expert parameters of each item on one rank, [types, n].
+
+        A pipeline of several stages keeps a second copy of shared weights: the output embedding when
+        tied, the input embedding on the stage that predicts several tokens.
+        """
+        dense = self.costs.dense_parameters[:, self.shard_index].copy()
+        pipelined = self.columns.pp > 1
+        if self.model.tied_embeddings:
+            rows = padded_vocabulary(self.model.vocabulary, self.columns.tp) / self.columns.tp
+            dense[-1] -= np.where(pipelined, 0.0, rows * self.model.hidden)
+        if self.chain.mtp_layers:
+            dense[-1] += np.where(pipelined, dense[0], 0.0)
+        return dense, self.costs.expert_parameters[:, self.shard_index]
+
+    @cached_property
+    def _shard_traffic(self) -> tuple[Column, Column]:
+        dense, experts = self.parameters
+        return self.traffic.microbatch_seconds(dense, experts)
+
+    @cached_property
+    def forward_seconds(self) -> Column:
+        compute = self.costs.forward_seconds[:, self.shard_index]
+        return compute + self._beside(self._shard_traffic[0], compute)
+
+    @cached_property
+    def backward_parts(self) -> tuple[Column, Column, Column]:
+        """Recompute, input-gradient and weight-gradient seconds; sharded-state traffic that the
+        backward pass cannot hide counts with the weight gradients."""
+        recompute = self.costs.recompute_seconds[self.columns.recompute, :, self.shard_index].T
+        input_grad = self.costs.input_grad_seconds[:, self.shard_index]
+        weight_grad = self.costs.weight_grad_seconds[:, self.shard_index]
+        compute = recompute + input_grad + weight_grad
+        return recompute, input_grad, weight_grad + self._beside(self._shard_traffic[1], compute)
+
+    @cached_property
+    def backward_seconds(self) -> Column:
+        recompute, input_grad, weight_grad = self.backward_parts
+        return recompute + input_grad + weight_grad
+
+    def _beside(self, communication: Column, compute: Column) -> Column:
+        """Added by gathering and scattering sharded states while computing (FSDP)."""
+        share = self.calibration.fsdp_exposed_fraction * communication
+        return np.maximum(share, communication - compute)
+
+    @cached_property
+    def saved_bytes(self) -> Column:
+        """Activations one micro-batch leaves in each item until its backward pass."""
+        return self.costs.saved_bytes[self.columns.recompute, :, self.shard_index].T
+
+    @cached_property
+    def state(self) -> StateBytes:
+        return state_bytes(*self.parameters, self.columns)
+
+    @cached_property
+    def transient_bytes(self) -> Column:
+        """Short-lived bytes while one item runs, [types, n]; a stage needs its largest.
+
+        GEMM work space by the widest weight; under full recompute the item rebuilt for its backward
+        pass; under ZeRO 3 the gathered weights of the item and of the one prefetched.
+        """
+        calibration, columns = self.calibration, self.columns
+        widest = self.costs.widest_weight[:, self.shard_index].copy()
+        widest[0] = widest[-1] = 0.0
+        dense, experts = self.parameters
+        rebuilt = np.where(
+            columns.recompute == RECOMPUTE_LEVELS.index("full"),
+            self.costs.live_bytes[:, self.shard_index] - self.saved_bytes,
+            0.0,
+        )
+        gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
+        return calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
+
+    @cached_property
+    def logit_bytes(self) -> Column:
+        """Work space of logits and loss on the stage with the head, [n]."""
+        columns = self.columns
+        rows = padded_vocabulary(self.model.vocabulary, columns.tp) / columns.tp
+        tokens = columns.mbs * self.job.sequence_length / columns.cp
+        return self.calibration.logit_workspace_bytes_per_element * tokens * rows
+
+    @property
+    def allocatable_bytes(self) -> float:
+        """What the framework can hand out on each GPU: memory less reserve, runtime and fragments."""
+        free = self.cluster.gpu.memory_bytes - self.cluster.reserve_bytes - self.calibration.runtime_bytes
+        return free / (1.0 + self.calibration.allocator_fraction)
+
+    def link_seconds(self, index: int) -> Column:
+        """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1].
+
+        A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values.
+        """
+        row = self.columns.row(index)
+        chunks = row.pp * row.vp
+        if row.pp == 1:
+            return np.zeros(chunks - 1)
+        size = BF16_BYTES * row.mbs * self.job.sequence_length / row.cp * self.model.hidden
+        stride = row.tp * row.cp * row.dp
+        stage = np.arange(chunks) % row.pp
+        here, there = stage[:-1] * stride, stage[1:] * stride
+        domain = self.cluster.domain_gpus
+        # some rank of the stage sends out of its domain unless both stages lie in the same one
+        inside = (here // domain == there // domain) & (
+            (here + stride - 1) // domain == (there + stride - 1) // domain
+        )
+        near = collectives.send_seconds(size / row.tp, False, self.cluster, self.calibration)
+        far = collectives.send_seconds(size / row.tp, True, self.cluster, self.calibration)
+        regather = 0.0
+        if row.tp > 1 and not row.sp:
+            group = group_shape(np.array([row.tp]), np.array([1]), domain)
+            regather = float(
+                collectives.all_gather_seconds(np.array([size]), group, self.cluster, self.calibration)[0]
+            )
+        return np.where(inside, near, far) + regather
+
+    def chunk_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column, Column]:
+        """Forward, recompute, input-gradient and weight-gradient seconds of every chunk, the host's
+        cost of a micro-batch shared among the stage's passes."""
+        starts = np.asarray(cut[:-1])
+        types = self.chain.types
+        recompute, input_grad, weight_grad = self.backward_parts
+        host = self.calibration.microbatch_seconds / (2 * int(self.columns.vp[index]))
+
+        def chunks(table: Column) -> Column:
+            return np.asarray(np.add.reduceat(table[types, index], starts))
+
+        return (
+            chunks(self.forward_seconds) + host,
+            chunks(recompute),
+            chunks(input_grad) + host,
+            chunks(weight_grad),
+        )
+
+    def order(self, index: int) -> Order:
+        row = self.columns.row(index)
+        name = "1f1b" if row.vp == 1 else "interleaved-1f1b"
+        return schedule_order(name, row.pp, row.vp, int(self.microbatches[index]))
+
+    def stage_items(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
+        """Item types on each stage."""
+        stages = int(self.columns.pp[index])
+        pieces = [self.chain.types[a:b] for a, b in pairwise(cut)]
+        return [np.concatenate(pieces[stage::stages]) for stage in range(stages)]
+
+    def memory(self, index: int, cut: Cut) -> tuple[Memory, ...]:
+        """Every stage's bytes at its peak; depends on the schedule's order, not on its times."""
+        order = self.order(index)
+        starts = np.asarray(cut[:-1])
+        activations = np.add.reduceat(self.saved_bytes[self.chain.types, index], starts)
+        peaks = peak_activation(order, activations)
+        live = peak_live_counts(order)
+        state = self.state
+        found = []
+        for stage, items in enumerate(self.stage_items(index, cut)):
+            allocated = {
+                "weights_bytes": float(state.weights[items, index].sum()),
+                "gradients_bytes": float(state.gradients[items, index].sum()),
+                "optimizer_bytes": float(state.optimizer[items, index].sum()),
+                "activations_bytes": float(peaks[stage]),
+                "workspace_bytes": self._workspace_bytes(items, index),
+            }
+            fragmented = self.calibration.allocator_fraction * sum(allocated.values())
+            outside = self.calibration.runtime_bytes + fragmented
+            found.append(Memory(**allocated, runtime_bytes=outside, in_flight=int(live[stage])))
+        return tuple(found)
+
+    def _workspace_bytes(self, items: NDArray[np.int64], index: int) -> float:
+        holds_head = items[-1] == len(self.chain.names) - 1
+        logits = float(self.logit_bytes[index]) if holds_head else 0.0
+        return self.calibration.workspace_bytes + float(self.transient_bytes[items, index].max()) + logits
+
+    def state_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column]:
+        """Exposed gradient reduction, optimizer update and exposed weight gather of every stage.
+
+        With overlap the reduction hides behind the backward pass of the last micro-batch, all but
+        the last layer's share; the gather behind the forward pass of the first.
+        """
+        traffic = StateTraffic.of(self.columns.take(np.array([index])), self.system)
+        held = self.stage_items(index, cut)
+
+        def per_stage(table: Column) -> Column:
+            return np.array([table[items, index].sum() for items in held])
+
+        dense, experts = (per_stage(table) for table in self.parameters)
+        gradients = traffic.gradient_seconds(dense, experts)
+        gathers = traffic.parameter_seconds(dense, experts)
+        if self.job.gradient_overlap:
+            late = 1.0 / np.array([len(items) for items in held])
+            contention = self.calibration.overlap_contention
+            gradients = _overlapped(gradients, per_stage(self.backward_seconds), late, contention)
+            gathers = _overlapped(gathers, per_stage(self.forward_seconds), late, contention)
+        return gradients, traffic.optimizer_seconds(dense, experts), gathers
+
+    @property
+    def straggler(self) -> float:
+        """Slow-down of the whole job by its slowest part: grows with each doubling beyond a node."""
+        doublings = max(0.0, float(np.log2(self.cluster.gpus / self.cluster.gpus_per_node)))
+        return 1.0 + self.calibration.straggler_fraction_per_doubling * doublings
+
+
+def _overlapped(communication: Column, compute: Column, late: Column, contention: float) -> Column:
+    """What is exposed of ``communication`` whose share ``late`` starts after the computation ends."""
+    return late * communication + exposed_seconds((1 - late) * communication, (1 - late) * compute, contention)
+
+
+def price_step(
+    model: Model,
+    cluster: Cluster,
+    job: Job,
+    calibration: Calibration,
+    configuration: Configuration,
+    boundaries: Sequence[int],
+) -> StepPrice:
+    """Price one configuration whose chain is cut at ``boundaries``.
+
+    ``boundaries``: pp x vp + 1 increasing indices into the chain (embedding, decoder layers,
+    multi-token-prediction layers, head), first 0, last its length; chunk c runs on stage c mod pp.
+    """
+    step = StepModel(model, cluster, job, calibration, Columns.of([configuration]))
+    return price_cut(step, 0, boundaries)
+
+
+def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
+    """``price_step`` for configuration ``index`` of an existing ``StepModel``."""
+    row = step.columns.row(index)
+    forward, recompute, input_grad, weight_grad = step.chunk_seconds(index, cut)
+    backward = recompute + input_grad + weight_grad
+    links = step.link_seconds(index)
+    timeline = simulate(step.order(index), forward, backward, links)
+    ends, busy = timeline.device_end_seconds, timeline.busy_seconds
+    makespan = float(ends.max())
+    gradient, optimizer, gather = step.state_seconds(index, cut)
+    synchronised = float((ends + gradient).max())
+    body = synchronised + float(optimizer.max()) + float(gather.max())
+    overhead = step.calibration.step_seconds + (step.straggler - 1.0) * body
+    memory = step.memory(index, cut)
+    dense, experts = step.parameters
+    microbatches = int(step.microbatches[index])
+    exposed = {
+        kind: microbatches
+        * float(max(np.sum(table[items, step.shard_index[index]]) for items in step.stage_items(index, cut)))
+        for kind, table in step.costs.exposed.items()
+    }
+    stages = []
+    for stage, items in enumerate(step.stage_items(index, cut)):
+        own = range(stage, row.pp * row.vp, row.pp)
+        stages.append(
+            StagePrice(
+                chunks=tuple(
+                    ChunkPrice(
+                        forward_seconds=float(forward[c]),
+                        input_grad_seconds=float(input_grad[c]),
+                        weight_grad_seconds=float(weight_grad[c]),
+                        recompute_seconds=float(recompute[c]),
+                    )
+                    for c in own
+                ),
+                send_seconds=float(links[stage]) if stage < len(links) else 0.0,
+                busy_seconds=float(busy[stage]),
+                dense_parameters=float(dense[items, index].sum()),
+                expert_parameters=float(experts[items, index].sum()),
+                memory=memory[stage],
+            )
+        )
+    return StepPrice(
+        step_seconds=body + overhead,
+        pipeline_seconds=makespan,
+        gradient_seconds=synchronised - makespan,
+        optimizer_seconds=float(optimizer.max()),
+        parameter_seconds=float(gather.max()),
+        overhead_seconds=overhead,
+        bubble_fraction=1.0 - float(busy.mean()) / makespan,
+        exposed_seconds=exposed,
+        stages=tuple(stages),
+    )

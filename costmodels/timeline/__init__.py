@@ -1,0 +1,25 @@
+"""When each operation of a pipeline runs, what is alive meanwhile, and how soon it could end at best."""
+
+from costmodels.timeline.any_split import any_split_bound, stage_load_caps
+from costmodels.timeline.bounds import makespan_bound
+from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts
+from costmodels.timeline.orders import BACKWARD, FORWARD, SCHEDULES, Order, Schedule, schedule_order
+from costmodels.timeline.simulate import Timeline, makespan_seconds, simulate
+
+__all__ = [
+    "BACKWARD",
+    "FORWARD",
+    "SCHEDULES",
+    "Order",
+    "Schedule",
+    "Timeline",
+    "any_split_bound",
+    "makespan_bound",
+    "makespan_seconds",
+    "memory_over_time",
+    "peak_activation",
+    "peak_live_counts",
+    "schedule_order",
+    "simulate",
+    "stage_load_caps",
+]

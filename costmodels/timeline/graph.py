@@ -1,0 +1,102 @@
+"""What each operation of an order waits for, and the operations that can be timed side by side.
+
+An operation waits for the one before it on its device and for the one that feeds it: F of chunk c
+for F of chunk c - 1, B of chunk c for B of chunk c + 1 (the last chunk's B for its own F), of the
+same micro-batch. Its level is one more than the larger level of these two. Levels depend on the
+order alone, and a device has at most one operation in each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.timeline.orders import FORWARD, Order
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Graph:
+    """The operations of an order sorted by level; N operations, row N stands for the start.
+
+    ``row`` [devices, operations] is each operation's row. ``after`` and ``fed_by`` [N] are the rows
+    of its two predecessors. ``cost`` [N] picks from forward costs followed by backward costs;
+    ``lag`` [N] from the links followed by a zero. ``levels`` are the (first, last + 1) rows of each.
+    """
+
+    row: Index
+    after: Index
+    fed_by: Index
+    cost: Index
+    lag: Index
+    levels: tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=64)
+def dependency_graph(order: Order) -> Graph:
+    """The graph of ``order``. Raises ``ValueError`` if its devices wait for each other for ever."""
+    devices, operations = order.kind.shape
+    total, last = devices * operations, order.chunks - 1
+    fed_by, lag = _feeds(order)
+    sorted_ids, levels = _sort_by_level(fed_by.reshape(devices, operations))
+    row = np.empty(total + 1, dtype=np.intp)
+    row[sorted_ids], row[total] = np.arange(total), total
+    after = np.arange(total) - 1
+    after[::operations] = total
+    cost = np.where(order.kind == FORWARD, order.chunk, order.chunk + last + 1).ravel()
+    return Graph(
+        row=row[:total].reshape(devices, operations),
+        after=row[after[sorted_ids]],
+        fed_by=row[fed_by[sorted_ids]],
+        cost=cost[sorted_ids],
+        lag=lag[sorted_ids],
+        levels=levels,
+    )
+
+
+def _feeds(order: Order) -> tuple[Index, Index]:
+    """Of each operation, device by device: who feeds it, and over which link."""
+    total, last = order.kind.size, order.chunks - 1
+    kind, chunk, microbatch = order.kind.ravel(), order.chunk.ravel(), order.microbatch.ravel()
+    forward = kind == FORWARD
+    where = np.empty((2, order.chunks, order.microbatches), dtype=np.intp)
+    where[kind, chunk, microbatch] = np.arange(total)
+    turn = ~forward & (chunk == last)
+    source = np.where(forward, chunk - 1, np.minimum(chunk + 1, last))
+    fed_by = where[np.where(turn, FORWARD, kind), source, microbatch]
+    fed_by[forward & (chunk == 0)] = total
+    local = turn | (forward & (chunk == 0))
+    return fed_by, np.where(local, last, np.minimum(chunk, source)).astype(np.intp)
+
+
+def _sort_by_level(fed_by: Index) -> tuple[Index, tuple[tuple[int, int], ...]]:
+    """Operations [devices, operations] in level order, and where each level begins and ends."""
+    devices, operations = fed_by.shape
+    waits = np.concatenate([fed_by, np.zeros((devices, 1), dtype=np.intp)], axis=1).ravel()
+    done = np.zeros(fed_by.size + 1, dtype=np.bool_)
+    done[-1] = True
+    first = np.arange(devices) * operations
+    position = np.zeros(devices, dtype=np.intp)
+    line = np.arange(devices) * (operations + 1)
+    batches: list[Index] = []
+    left = fed_by.size
+    while left:
+        ready = (done[waits[line + position]] & (position < operations)).nonzero()[0]
+        if not len(ready):
+            raise ValueError(f"order: {left} operations wait for each other for ever")
+        batch = first[ready] + position[ready]
+        done[batch] = True
+        position[ready] += 1
+        batches.append(batch)
+        left -= len(batch)
+    return np.concatenate(batches), tuple(_slices(batches))
+
+
+def _slices(batches: list[Index]) -> Iterator[tuple[int, int]]:
+    begin = 0
+    for batch in batches:
+        yield begin, begin + len(batch)
+        begin += len(batch)

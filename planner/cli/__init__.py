@@ -1,0 +1,1 @@
+"""The ``plan`` command: one module per command, each imported only when it runs."""

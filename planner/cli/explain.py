@@ -1,0 +1,65 @@
+"""``plan explain``: a plan file as a summary, what binds in it, and why an alternative lost."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
+    from planner.solve import Outcome
+
+
+@click.command(short_help="What binds in a plan, and why an alternative lost.")
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--why-not", metavar="tp=4,pp=2", help="Search again with these fields held, and compare.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def command(plan: Path, why_not: str | None, as_json: bool) -> None:
+    """Show the summary of PLAN, what binds, and with --why-not the best plan of another kind."""
+    from planner.cli.binding import compare, what_binds
+    from planner.cli.output import echo_json
+    from planner.cli.pairs import parse_pairs
+    from planner.cli.search import report_without_plan
+    from planner.cli.summary import summarize
+    from planner.plan import Plan
+
+    pins = parse_pairs(why_not) if why_not is not None else None
+    document = Plan.load(plan)
+    outcome = _search_again(document, pins) if pins is not None else None
+    other = outcome.plan if outcome else None
+    if as_json:
+        echo_json(
+            {
+                "prediction": document.prediction,
+                "certificate": document.certificate,
+                "why_not": outcome
+                and {
+                    "status": outcome.status,
+                    "reasons": list(outcome.infeasibility.lines) if outcome.infeasibility else [],
+                    "parallelism": other and other.parallelism,
+                    "prediction": other and other.prediction,
+                },
+            }
+        )
+        return
+    click.echo(f"{summarize(document)}\n\n{what_binds(document)}")
+    if outcome is not None:
+        click.echo(f"\nWhy not {why_not}?")
+        if other is None:
+            report_without_plan(outcome, as_json=False)
+        else:
+            click.echo(compare(document, other))
+
+
+def _search_again(plan: "Plan", pins: "dict[str, int | str]") -> "Outcome":
+    """The same inputs and calibration, with ``pins`` held."""
+    from planner.cli.search import search
+    from planner.solve import SolveOptions
+
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder) / "calibration.json"
+        figures.write_text(json.dumps({"figures": plan.calibration().to_mapping()["figures"]}))
+        options = SolveOptions(pins=pins, gap=plan.inputs.options.gap, top_k=1, calibration=figures)
+        return search(plan.cluster(), plan.model(), plan.job(), options)

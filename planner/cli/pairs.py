@@ -1,0 +1,63 @@
+"""``tp=8,pp=4`` on the command line, to configuration fields."""
+
+import difflib
+from collections.abc import Mapping
+
+import click
+
+from costmodels.configuration import RECOMPUTE_LEVELS, Configuration
+
+INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
+FIELDS = (*INTEGER_FIELDS, "recompute")
+LOWEST = {"sp": 0, "zero": 0}
+HIGHEST = {"sp": 1, "zero": 3}
+
+
+def parse_pairs(text: str) -> dict[str, int | str]:
+    """Fields of ``Configuration`` by name; raises ``click.BadParameter`` naming the wrong pair."""
+    found: dict[str, int | str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        check_field(name)
+        if not equals or not value:
+            raise click.BadParameter(f"'{pair}': write {name}=VALUE.")
+        if name in found:
+            raise click.BadParameter(f"'{name}' is given twice.")
+        found[name] = _recompute(value) if name == "recompute" else _integer(name, value)
+    return found
+
+
+def check_field(name: str) -> None:
+    if name not in FIELDS:
+        close = difflib.get_close_matches(name, FIELDS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(FIELDS)}."
+        raise click.BadParameter(f"unknown field '{name}'; {hint}")
+
+
+def _integer(name: str, value: str) -> int:
+    low, high = LOWEST.get(name, 1), HIGHEST.get(name, 2**20)
+    if not (value.isascii() and value.isdigit() and len(value) < 8 and low <= int(value) <= high):
+        span = f"a whole number from {low}" + (f" to {high}" if name in HIGHEST else "")
+        raise click.BadParameter(f"{name}={value}: {name} is {span}.")
+    return int(value)
+
+
+def _recompute(value: str) -> str:
+    if value not in RECOMPUTE_LEVELS:
+        raise click.BadParameter(f"recompute={value}: one of {', '.join(RECOMPUTE_LEVELS)}.")
+    return value
+
+
+def configuration_of(pairs: Mapping[str, int | str], gpus: int) -> Configuration:
+    """A full configuration: ``dp`` from the GPUs left over, ``sp`` with ``tp``, the rest by default."""
+    tp, cp, pp = (int(pairs.get(name, 1)) for name in ("tp", "cp", "pp"))
+    filled = {"sp": int(tp > 1), "dp": max(1, gpus // (tp * cp * pp)), **pairs}
+    return Configuration(**filled)  # type: ignore[arg-type]
+
+
+def parse_names(text: str) -> frozenset[str]:
+    """``cp,ep`` to the set of those fields."""
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    for name in names:
+        check_field(name)
+    return frozenset(names)

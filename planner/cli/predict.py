@@ -1,0 +1,76 @@
+"""``plan predict``: time and memory of one configuration, or of every row of a table."""
+
+from pathlib import Path
+
+import click
+
+from planner.cli.inputs import job_options
+
+
+@click.command(short_help="Time and memory of one configuration, or of every row of a table.")
+@job_options(required=False)
+@click.option("--config", metavar="tp=8,pp=4", help="The configuration; what is left out gets its default.")
+@click.option(
+    "--split",
+    type=click.Choice(["balanced", "even"]),
+    default="balanced",
+    help="How layers are cut into stages.",
+)
+@click.option("--rows", type=click.Path(path_type=Path), help="A CSV table of training runs instead.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the table goes; stdout otherwise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    cluster: str | None,
+    model: str | None,
+    global_batch: int | None,
+    seq_len: int | None,
+    precision: str,
+    calibration: Path | None,
+    config: str | None,
+    split: str,
+    rows: Path | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict one configuration of MODEL on CLUSTER, without a search.
+
+    With --rows, predict every row of a table: adds predicted_step_time_s, predicted_peak_mem_gb,
+    predicted_status and predicted_assumptions, and prints errors per source on stderr.
+    """
+    if rows is not None:
+        if cluster or model or config or global_batch or seq_len:
+            raise click.UsageError(
+                "--rows takes everything from the table: leave CLUSTER, --model and the job out."
+            )
+        from planner.cli.rows import predict_table
+
+        predict_table(rows, output, calibration, as_json)
+        return
+    if cluster is None or model is None or global_batch is None or seq_len is None or config is None:
+        raise click.UsageError(
+            "needs CLUSTER, --model, --global-batch, --seq-len and --config; or --rows FILE."
+        )
+    if output is not None:
+        raise click.UsageError("-o goes with --rows.")
+    from planner.cli.inputs import load_inputs
+    from planner.cli.output import echo_json
+    from planner.cli.pairs import configuration_of, parse_pairs
+    from planner.cli.prediction import as_mapping, describe
+    from planner.predict import predict
+
+    pairs = parse_pairs(config)
+    machine, network, job = load_inputs(cluster, model, global_batch, seq_len, precision)
+    chosen = configuration_of(pairs, machine.gpus)
+    found = predict(machine, network, job, chosen, split=split, calibration=calibration)  # type: ignore[arg-type]
+    if as_json:
+        echo_json(as_mapping(found))
+    else:
+        click.echo(describe(found))
+    ctx.exit(0 if found.feasible else 4)

@@ -1,0 +1,20 @@
+"""``plan schema``: what the files may contain, as JSON Schema."""
+
+import click
+
+
+@click.command(short_help="JSON Schema of the specs and of the plan document.")
+@click.argument("what", type=click.Choice(["cluster", "model", "job", "plan"]))
+def command(what: str) -> None:
+    """Print the JSON Schema of a cluster, model or job spec, or of the plan document."""
+    from planner.cli.output import echo_json
+
+    if what == "plan":
+        from planner.plan import plan_schema
+
+        echo_json(plan_schema())
+        return
+    from planner.specs import ClusterSpec, JobSpec, ModelSpec
+
+    specs = {"cluster": ClusterSpec, "model": ModelSpec, "job": JobSpec}
+    echo_json(specs[what].model_json_schema())

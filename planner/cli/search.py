@@ -1,0 +1,45 @@
+"""Run the search with a progress line, and turn its outcome into text, JSON and an exit code."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.cli.output import echo_json
+from planner.cli.progress import Line
+
+if TYPE_CHECKING:
+    from costmodels.architecture import Model
+    from costmodels.configuration import Job
+    from costmodels.hardware import Cluster
+    from planner.solve import Outcome, Progress, SolveOptions
+
+EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
+
+
+def search(cluster: "Cluster", model: "Model", job: "Job", options: "SolveOptions") -> "Outcome":
+    from planner.solve import solve
+
+    line = Line()
+    try:
+        return solve(cluster, model, job, options=options, progress=lambda state: line.show(_describe(state)))
+    finally:
+        line.close()
+
+
+def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
+    """What to say when there is no plan: why nothing fits, or that time ran out first."""
+    report = outcome.infeasibility
+    lines = list(report.lines) if report else ["no configuration was priced within the time limit"]
+    if as_json:
+        echo_json({"status": outcome.status, "reasons": lines})
+    else:
+        click.echo(f"{outcome.status}: " + "\n  ".join(lines))
+
+
+def _describe(state: "Progress") -> str:
+    text = f"{state.stage}: {state.done:,} of {state.total:,} candidates"
+    if state.best_seconds is not None:
+        text += f", best {state.best_seconds:.4g} s"
+    if state.bound_seconds is not None:
+        text += f", nothing below {state.bound_seconds:.4g} s"
+    return text

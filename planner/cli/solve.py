@@ -1,0 +1,80 @@
+"""``plan solve``: the best configuration for a cluster, a model and a job, with its proof."""
+
+from pathlib import Path
+
+import click
+
+from planner.cli.inputs import job_options
+
+
+@click.command(short_help="Find the best configuration and prove it.")
+@job_options(required=True)
+@click.option("--pin", default="", metavar="tp=8,pp=4", help="Hold fields of the configuration fixed.")
+@click.option("--forbid", default="", metavar="cp,ep", help="Leave these kinds of parallelism out.")
+@click.option(
+    "--gap",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Relative gap that counts as proven.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Stop after S seconds with the best so far.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Recorded in the plan.")
+@click.option("--top-k", type=click.IntRange(1, 100), default=5, help="How many of the best to rank.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan document instead of the summary.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    cluster: str,
+    model: str,
+    global_batch: int,
+    seq_len: int,
+    precision: str,
+    calibration: Path | None,
+    pin: str,
+    forbid: str,
+    gap: float,
+    time_limit: float | None,
+    seed: int,
+    top_k: int,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the fastest configuration of MODEL on CLUSTER (a bundled name or a spec file).
+
+    Exit code 0: proven optimal or within --gap, 3: feasible but unproven, 4: proven infeasible.
+    Ctrl-C ends the search with the best plan so far.
+    """
+    from planner.cli.inputs import load_inputs
+    from planner.cli.pairs import parse_names, parse_pairs
+    from planner.cli.search import EXIT_CODES, report_without_plan, search
+    from planner.cli.summary import summarize
+    from planner.solve import SolveOptions
+
+    pins, forbidden = parse_pairs(pin), parse_names(forbid)
+    machine, network, job = load_inputs(cluster, model, global_batch, seq_len, precision)
+    options = SolveOptions(
+        pins=pins,
+        forbid=forbidden,
+        gap=gap,
+        time_limit_seconds=time_limit,
+        seed=seed,
+        top_k=top_k,
+        calibration=calibration,
+    )
+    outcome = search(machine, network, job, options)
+    if outcome.plan is None:
+        report_without_plan(outcome, as_json)
+    else:
+        click.echo(outcome.plan.text().rstrip("\n") if as_json else summarize(outcome.plan))
+        if output is not None:
+            outcome.plan.save(output)
+            click.echo(f"Plan written to {output}", err=True)
+        elif not as_json:
+            click.echo("No plan file written; -o plan.json writes it.", err=True)
+    ctx.exit(EXIT_CODES[outcome.status])

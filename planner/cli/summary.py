@@ -1,0 +1,141 @@
+"""A plan as a page a person can act on."""
+
+from typing import TYPE_CHECKING
+
+from planner.cli.output import gigabytes, milliseconds, percent, table
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
+    from planner.plan.parallelism import Degrees
+    from planner.plan.stages import Chunk, Stage
+
+ALWAYS = ("tp", "cp", "pp", "dp", "mbs")
+NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1}
+
+
+def summarize(plan: "Plan") -> str:
+    """Configuration, stages, times, proof and alternatives, in that order."""
+    return "\n\n".join(
+        [_heading(plan), _times(plan), _stages(plan), _proof(plan), _alternatives(plan)]
+    ).rstrip()
+
+
+def configuration_line(degrees: "Degrees") -> str:
+    """``tp=8 pp=16 ...`` with what stands at its neutral value left out."""
+    shown = [f"{name}={getattr(degrees, name)}" for name in ALWAYS]
+    shown += [f"{n}={getattr(degrees, n)}" for n, v in NEUTRAL.items() if getattr(degrees, n) != v]
+    return " ".join([*shown, f"recompute={degrees.recompute}"])
+
+
+def _heading(plan: "Plan") -> str:
+    cluster, job, parallel = plan.cluster(), plan.job(), plan.parallelism
+    return "\n".join(
+        [
+            f"{plan.model().name} on {cluster.name}: {cluster.gpus:,} x {cluster.gpu.name}",
+            f"{job.global_batch:,} sequences x {job.sequence_length:,} tokens a step, {job.precision}",
+            "",
+            f"  {configuration_line(parallel)}",
+            f"  {parallel.microbatches:,} micro-batches per pipeline, {plan.schedule.name}",
+        ]
+    )
+
+
+def _times(plan: "Plan") -> str:
+    found = plan.prediction
+    exposed = {kind: seconds for kind, seconds in found.exposed_seconds.items() if seconds > 0}
+    parts = {
+        "pipeline": found.pipeline_seconds,
+        "exposed gradient reduction": found.gradient_seconds,
+        "optimizer": found.optimizer_seconds,
+        "exposed weight gather": found.parameter_seconds,
+        "overhead": found.overhead_seconds,
+    }
+    inside = ", ".join(f"{kind} {seconds:.3g} s" for kind, seconds in exposed.items()) or "none"
+    return "\n".join(
+        [
+            f"Step time      {found.step_seconds:.4g} s (modelled)",
+            f"Throughput     {found.tokens_per_second_per_gpu:,.0f} tokens/s/GPU, "
+            f"{found.tokens_per_second:,.0f} tokens/s",
+            f"MFU            {percent(found.mfu)}",
+            f"Bubble         {percent(found.bubble_fraction)} of the pipeline",
+            "Step parts     "
+            + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in parts.items() if seconds > 0),
+            f"Exposed comm.  inside the pipeline's passes: {inside}",
+            f"Peak memory    {gigabytes(found.peak_memory_bytes)} GB on stage {found.peak_memory_stage}",
+        ]
+    )
+
+
+def _stages(plan: "Plan") -> str:
+    rows = [
+        (
+            stage.stage,
+            " + ".join(_chunk(chunk) for chunk in stage.chunks),
+            gigabytes(stage.memory.peak_bytes),
+            gigabytes(stage.memory.free_bytes),
+            milliseconds(sum(c.forward_seconds for c in stage.chunks)),
+            milliseconds(
+                sum(c.input_grad_seconds + c.weight_grad_seconds + c.recompute_seconds for c in stage.chunks)
+            ),
+            stage.memory.in_flight,
+        )
+        for stage in plan.stages
+    ]
+    header = ("stage", "layers", "GB used", "GB free", "forward ms", "backward ms", "in flight")
+    return (
+        table(header, rows, left=2)
+        + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
+    )
+
+
+def _chunk(chunk: "Chunk") -> str:
+    parts = ["embedding"] if chunk.embedding else []
+    if chunk.layers:
+        first, end = chunk.layers
+        parts.append(f"{first}-{end - 1}" if end - first > 1 else str(first))
+    if chunk.mtp_layers:
+        parts.append(f"mtp {chunk.mtp_layers[0]}-{chunk.mtp_layers[1] - 1}")
+    return ",".join([*parts, *(["head"] if chunk.head else [])])
+
+
+def _proof(plan: "Plan") -> str:
+    proof, count = plan.certificate, plan.certificate.searched
+    lines = [
+        f"Proof          {proof.status}: {proof.value:.6g} s, nothing below {proof.lower_bound:.6g} s, "
+        f"gap {percent(proof.gap)}",
+        f"               {count.space:,} configurations: {count.candidates:,} legal, "
+        f"{count.evaluated:,} priced in full, "
+        f"{count.cut_by_bound:,} cut by bound, {count.infeasible:,} out of memory, {count.open:,} open",
+        f"               {proof.scope}",
+    ]
+    for reason, how_many in sorted(proof.pruned.items(), key=lambda item: (-item[1], item[0])):
+        lines.append(f"               ruled out {how_many:,}: {reason}")
+    return "\n".join(lines)
+
+
+def _alternatives(plan: "Plan") -> str:
+    others = plan.certificate.alternatives
+    if not others:
+        return ""
+    rows = [
+        (
+            configuration_line(o),
+            f"{o.step_seconds:.4g}",
+            f"+{percent(o.slower_by)}",
+            gigabytes(o.peak_memory_bytes),
+            o.reason,
+        )
+        for o in others
+    ]
+    lines = table(("next best", "step s", "slower", "peak GB", "why it lost"), rows).split("\n")
+    return "\n".join(lines)
+
+
+def fullest(plan: "Plan") -> "Stage":
+    """The stage with the least free memory."""
+    return min(plan.stages, key=lambda stage: (stage.memory.free_bytes, stage.stage))
+
+
+def busiest(plan: "Plan") -> "Stage":
+    """The stage with the most work in a step."""
+    return max(plan.stages, key=lambda stage: (stage.busy_seconds, -stage.stage))

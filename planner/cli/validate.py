@@ -1,0 +1,31 @@
+"""``plan validate``: every constraint and figure of a plan, derived again without the solver."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Re-derive every constraint and figure of a plan.")
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--cluster", help="Also check that the plan fits this cluster (name or spec file).")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "github", "sarif", "junit"]),
+    default="text",
+    help="How findings are written.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
+@click.pass_context
+def command(ctx: click.Context, plan: Path, cluster: str | None, style: str, as_json: bool) -> None:
+    """Check PLAN and report all findings at once. Exit code 0: clean, 1: findings, 2: could not check."""
+    from planner.validate import render, validate
+
+    machine = None
+    if cluster is not None:
+        from planner.specs import load_cluster
+
+        machine = load_cluster(cluster)
+    findings = validate(plan, cluster=machine)
+    click.echo(render(findings, "json" if as_json else style, plan).rstrip("\n"))
+    ctx.exit(1 if findings else 0)

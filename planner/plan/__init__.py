@@ -1,0 +1,28 @@
+"""The plan document: schema, certificate, expansion to ranks, comparison of two plans."""
+
+from planner.plan.build import build_plan
+from planner.plan.certificate import Alternative, Certificate
+from planner.plan.diff import Change, PlanDiff, diff_plans
+from planner.plan.document import Plan, plan_schema
+from planner.plan.errors import PlanError, PlanProblem
+from planner.plan.expand import Operation, RankPlacement, coordinates, groups, operations
+from planner.plan.inputs import PlanOptions
+
+__all__ = [
+    "Alternative",
+    "Certificate",
+    "Change",
+    "Operation",
+    "Plan",
+    "PlanDiff",
+    "PlanError",
+    "PlanOptions",
+    "PlanProblem",
+    "RankPlacement",
+    "build_plan",
+    "coordinates",
+    "diff_plans",
+    "groups",
+    "operations",
+    "plan_schema",
+]

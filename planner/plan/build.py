@@ -1,0 +1,178 @@
+"""Assembles a plan from a solved configuration and its price. No choice is made here."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration
+from costmodels.configuration import Configuration, Job
+from costmodels.flops import mfu, model_flops
+from costmodels.hardware import Cluster
+from costmodels.step import StagePrice, StepPrice
+from planner.plan.certificate import Certificate
+from planner.plan.document import SCHEMA_VERSION, Plan
+from planner.plan.inputs import ModelInput, PlanOptions
+from planner.plan.prediction import MfuConvention
+from planner.plan.writing import seal
+
+VOCABULARY_MULTIPLE = 128
+"""Megatron's ``make-vocab-size-divisible-by``: rows are padded to a multiple of this times tp."""
+
+
+def build_plan(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    calibration: Calibration,
+    configuration: Configuration,
+    boundaries: Sequence[int],
+    price: StepPrice,
+    certificate: Certificate,
+    options: PlanOptions | None = None,
+) -> Plan:
+    """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
+
+    ``boundaries`` are pp x vp + 1 indices into the chain (embedding, decoder layers,
+    multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments.
+    """
+    stages = [
+        _stage(cluster, model, configuration, boundaries, stage, priced) for stage, priced in enumerate(price.stages)
+    ]
+    microbatches = configuration.microbatches(job.global_batch)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": {
+            "cluster": asdict(cluster) | {"gpu": asdict(cluster.gpu) | {"peak_flops": dict(cluster.gpu.peak_flops)}},
+            "model": ModelInput.of(model).model_dump(mode="json"),
+            "job": asdict(job),
+            "options": (options or PlanOptions()).model_dump(mode="json"),
+            "calibration": {
+                "name": calibration.name,
+                "values": {name: figure.value for name, figure in calibration.figures.items()},
+            },
+        },
+        "parallelism": {
+            **asdict(configuration),
+            "edp": configuration.edp,
+            "microbatches": microbatches,
+            "gpus": configuration.gpus,
+        },
+        "stages": stages,
+        "ranks": _ranks(cluster, configuration),
+        "schedule": {
+            "name": schedule_name(configuration),
+            "microbatches": microbatches,
+            "chunks_per_stage": configuration.vp,
+        },
+        "prediction": _prediction(cluster, model, job, price),
+        "certificate": certificate.model_dump(mode="json"),
+        "provenance": {
+            "tool": "meshwright",
+            "version": tool_version(),
+            "figures": {name: asdict(figure) for name, figure in calibration.figures.items()},
+        },
+    }
+    return Plan.from_json(seal(document))
+
+
+def schedule_name(configuration: Configuration) -> str:
+    return "1f1b" if configuration.vp == 1 else "interleaved-1f1b"
+
+
+def tool_version() -> str:
+    try:
+        return version("meshwright")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
+
+
+def _ranks(cluster: Cluster, configuration: Configuration) -> dict[str, Any]:
+    return {
+        "order": "tp-cp-dp-pp",
+        "expert_order": "etp-ep-edp-pp",
+        "sizes": {name: getattr(configuration, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")},
+        "gpus_per_node": cluster.gpus_per_node,
+        "nodes": cluster.nodes,
+        "world_size": configuration.gpus,
+    }
+
+
+def _stage(
+    cluster: Cluster,
+    model: Model,
+    configuration: Configuration,
+    boundaries: Sequence[int],
+    stage: int,
+    price: StagePrice,
+) -> dict[str, Any]:
+    own = range(stage, configuration.pp * configuration.vp, configuration.pp)
+    chunks = [
+        {"chunk": c, **_content(model, boundaries[c], boundaries[c + 1]), **asdict(seconds)}
+        for c, seconds in zip(own, price.chunks, strict=True)
+    ]
+    capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
+    block = VOCABULARY_MULTIPLE * configuration.tp
+    rows = -(-model.vocabulary // block) * block // configuration.tp
+    memory = {name: value for name, value in asdict(price.memory).items() if name != "in_flight"}
+    return {
+        "stage": stage,
+        "chunks": chunks,
+        "vocabulary": {
+            "input_rows": rows * any(chunk["embedding"] for chunk in chunks),
+            "output_rows": rows * any(chunk["head"] for chunk in chunks),
+        },
+        "parameters_per_rank": {"dense": price.dense_parameters, "experts": price.expert_parameters},
+        "recompute": configuration.recompute,
+        "send_seconds": price.send_seconds,
+        "busy_seconds": price.busy_seconds,
+        "memory": {
+            **memory,
+            "peak_bytes": price.memory.peak_bytes,
+            "capacity_bytes": capacity,
+            "free_bytes": capacity - price.memory.peak_bytes,
+            "in_flight": price.memory.in_flight,
+        },
+    }
+
+
+def _content(model: Model, first: int, end: int) -> dict[str, Any]:
+    """What items [first, end) of the chain are."""
+    layers, prediction_layers = len(model.layers), len(model.mtp_layers)
+
+    def span(name: str, offset: int, count: int) -> dict[str, list[int]]:
+        low, high = max(first - offset, 0), min(end - offset, count)
+        return {name: [low, high]} if low < high else {}
+
+    return {
+        "embedding": first == 0,
+        **span("layers", 1, layers),
+        **span("mtp_layers", 1 + layers, prediction_layers),
+        "head": end == layers + prediction_layers + 2,
+    }
+
+
+def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice) -> dict[str, Any]:
+    tokens_per_second = job.tokens / price.step_seconds
+    peaks = [stage.memory.peak_bytes for stage in price.stages]
+    peak = max(peaks)
+    return {
+        "kind": "modelled",
+        "step_seconds": price.step_seconds,
+        "pipeline_seconds": price.pipeline_seconds,
+        "gradient_seconds": price.gradient_seconds,
+        "optimizer_seconds": price.optimizer_seconds,
+        "parameter_seconds": price.parameter_seconds,
+        "overhead_seconds": price.overhead_seconds,
+        "bubble_fraction": price.bubble_fraction,
+        "exposed_seconds": dict(price.exposed_seconds),
+        "tokens_per_second": tokens_per_second,
+        "tokens_per_second_per_gpu": tokens_per_second / cluster.gpus,
+        "model_flops_per_step": model_flops(model, job),
+        "mfu": mfu(model, job, cluster, price.step_seconds),
+        "mfu_convention": get_args(MfuConvention)[0],
+        "peak_memory_bytes": peak,
+        "peak_memory_stage": peaks.index(peak),
+    }
+

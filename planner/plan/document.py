@@ -1,0 +1,156 @@
+"""The plan document: one JSON file that holds what to run, what it costs, and the proof.
+
+Key order, number format and digests are fixed, so the same plan always has the same bytes. What
+follows from a rule is written as the rule; ``planner.plan.expand`` spells it out for any rank.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration
+from costmodels.configuration import Configuration, Job
+from costmodels.hardware import Cluster
+from planner.plan.certificate import Certificate
+from planner.plan.errors import PlanError, PlanProblem
+from planner.plan.inputs import Inputs
+from planner.plan.parallelism import Parallelism, Ranks, Schedule
+from planner.plan.prediction import Prediction, Provenance
+from planner.plan.reading import parse_json, read_text
+from planner.plan.stages import Stage
+from planner.plan.strict import Strict
+from planner.plan.writing import render, seal
+
+SCHEMA_VERSION = 1
+
+
+class Plan(Strict):
+    """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys."""
+
+    schema_version: Literal[1]
+    inputs: Inputs
+    parallelism: Parallelism
+    stages: tuple[Stage, ...]
+    ranks: Ranks
+    schedule: Schedule
+    prediction: Prediction
+    certificate: Certificate
+    provenance: Provenance
+    digest: str
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Plan":
+        """Read a plan file. ``PlanError`` names every problem: unreadable, not JSON, wrong schema."""
+        return cls.loads(read_text(path), file=str(path))
+
+    @classmethod
+    def loads(cls, text: str, file: str = "plan") -> "Plan":
+        """Read the text of a plan; ``file`` names it in errors."""
+        return cls.from_json(parse_json(text, file), file)
+
+    @classmethod
+    def from_json(cls, value: object, file: str = "plan") -> "Plan":
+        """A plan from parsed JSON. Types and ranges are checked, not what the numbers say: that is
+        ``planner.validate``'s. ``PlanError`` with every key that does not fit the schema."""
+        try:
+            return cls.model_validate_json(render(value))
+        except ValidationError as error:
+            raise PlanError(_problems(error, value, file)) from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan; a file that was there is replaced whole or not at all."""
+        target = Path(path)
+        draft = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            draft.write_bytes(self.text().encode("ascii"))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def text(self) -> str:
+        """The file's content."""
+        return render(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as JSON values, in the order of the file."""
+        return self.model_dump(mode="json")
+
+    def sealed(self) -> "Plan":
+        """The same plan with both digests computed anew."""
+        return Plan.from_json(seal(self.to_json()))
+
+    def cluster(self) -> Cluster:
+        return self.inputs.cluster
+
+    def model(self) -> Model:
+        return self.inputs.model.model()
+
+    def job(self) -> Job:
+        return self.inputs.job
+
+    def calibration(self) -> Calibration:
+        """``CalibrationError`` when the figures of ``provenance`` are no calibration."""
+        figures = {name: figure.model_dump() for name, figure in self.provenance.figures.items()}
+        return Calibration.from_mapping({"name": self.inputs.calibration.name, "figures": figures})
+
+    def configuration(self) -> Configuration:
+        return self.parallelism.configuration()
+
+    def boundaries(self) -> tuple[int, ...]:
+        """Where the chain of embedding, layers, prediction layers and head is cut: chunks + 1 indices."""
+        chunks = sorted((chunk for stage in self.stages for chunk in stage.chunks), key=lambda c: c.chunk)
+        cut = [0]
+        for chunk in chunks:
+            cut.append(cut[-1] + chunk.items)
+        return tuple(cut)
+
+
+def plan_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the plan document."""
+    schema = Plan.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _locate(value: object, steps: Sequence[int | str]) -> tuple[list[int | str], object]:
+    """The part of ``steps`` that exists in ``value`` (a missing key at the end included), and what
+    stands there. Steps that only name a variant of the schema are left out."""
+    path: list[int | str] = []
+    for number, step in enumerate(steps):
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif isinstance(value, Mapping) and number == len(steps) - 1:
+            value = None
+        else:
+            continue
+        path.append(step)
+    return path, value
+
+
+def _problems(error: ValidationError, value: object, file: str) -> list[PlanProblem]:
+    found = []
+    for detail in error.errors(include_url=False, include_context=False):
+        path, there = _locate(value, detail["loc"])
+        message, shown = detail["msg"], "" if isinstance(there, dict | list) else repr(there)[:60]
+        if detail["type"] == "missing":
+            message, shown = "missing; every plan has it", ""
+        elif detail["type"] == "extra_forbidden":
+            message = _unknown(str(path[-1]))
+        found.append(PlanProblem(file=file, path=tuple(path), value=shown, message=message))
+    return list(dict.fromkeys(found))
+
+
+def _unknown(key: str) -> str:
+    known = {
+        name
+        for definition in [Plan.model_json_schema(), *Plan.model_json_schema()["$defs"].values()]
+        for name in definition.get("properties", ())
+    }
+    near = difflib.get_close_matches(key, sorted(known), n=1)
+    return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"

@@ -1,0 +1,117 @@
+"""Spells out what the plan writes as a rule: any rank's place, its groups, a stage's operations.
+
+Nothing here builds a list over all ranks; every answer costs what it returns.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from costmodels.timeline import FORWARD, schedule_order, simulate
+from planner.plan.document import Plan
+from planner.plan.stages import Chunk
+
+GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
+DENSE_AXES: tuple[GroupKind, ...] = ("tp", "cp", "dp", "pp")
+EXPERT_AXES: tuple[GroupKind, ...] = ("etp", "ep", "edp", "pp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankPlacement:
+    """Where a rank runs and what it holds. ``layers`` are [first, end) runs of decoder layers."""
+
+    rank: int
+    node: int
+    local_gpu: int
+    tp: int
+    cp: int
+    dp: int
+    pp: int
+    etp: int
+    ep: int
+    edp: int
+    stage: int
+    chunks: tuple[int, ...]
+    layers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One pass of one micro-batch through one chunk, with its start and end in the simulated step."""
+
+    kind: Literal["forward", "backward"]
+    chunk: int
+    microbatch: int
+    start_seconds: float
+    end_seconds: float
+
+
+def coordinates(plan: Plan, rank: int) -> RankPlacement:
+    """Place of ``rank`` in 0..world_size-1; ``ValueError`` for another."""
+    own = {**_decode(plan, rank, EXPERT_AXES), **_decode(plan, rank, DENSE_AXES)}
+    chunks = plan.stages[own["pp"]].chunks
+    node, local_gpu = divmod(rank, plan.ranks.gpus_per_node)
+    return RankPlacement(
+        rank=rank,
+        node=node,
+        local_gpu=local_gpu,
+        stage=own["pp"],
+        chunks=tuple(chunk.chunk for chunk in chunks),
+        layers=tuple(chunk.layers for chunk in chunks if chunk.layers is not None),
+        **own,
+    )
+
+
+def groups(plan: Plan, kind: GroupKind, rank: int) -> tuple[int, ...]:
+    """Ranks of the ``kind`` group that ``rank`` belongs to, in group order."""
+    axes = DENSE_AXES if kind in DENSE_AXES else EXPERT_AXES
+    stride = 1
+    for axis in axes[: axes.index(kind)]:
+        stride *= plan.ranks.sizes[axis]
+    first = rank - _decode(plan, rank, axes)[kind] * stride
+    return tuple(range(first, first + stride * plan.ranks.sizes[kind], stride))
+
+
+def _decode(plan: Plan, rank: int, axes: tuple[GroupKind, ...]) -> dict[str, int]:
+    if not 0 <= rank < plan.ranks.world_size:
+        raise ValueError(f"rank {rank}: the plan has ranks 0 to {plan.ranks.world_size - 1}")
+    found, rest = {}, rank
+    for axis in axes:
+        rest, found[axis] = divmod(rest, plan.ranks.sizes[axis])
+    return found
+
+
+def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:
+    """What every rank of ``stage`` runs in a step, in order, timed by the event simulation.
+
+    ``ValueError`` for a stage that the plan does not have.
+    """
+    if not 0 <= stage < len(plan.stages):
+        raise ValueError(f"stage {stage}: the plan has stages 0 to {len(plan.stages) - 1}")
+    schedule = plan.schedule
+    order = schedule_order(schedule.name, len(plan.stages), schedule.chunks_per_stage, schedule.microbatches)
+    chunks = sorted((chunk for held in plan.stages for chunk in held.chunks), key=lambda c: c.chunk)
+    sends = np.array([plan.stages[chunk.chunk % len(plan.stages)].send_seconds for chunk in chunks])
+    timeline = simulate(
+        order,
+        np.array([chunk.forward_seconds for chunk in chunks]),
+        np.array([backward_seconds(chunk) for chunk in chunks]),
+        sends[:-1],
+    )
+    columns = (order.kind, order.chunk, order.microbatch, timeline.start, timeline.end)
+    return tuple(
+        Operation(
+            kind="forward" if kind == FORWARD else "backward",
+            chunk=chunk,
+            microbatch=microbatch,
+            start_seconds=start,
+            end_seconds=end,
+        )
+        for kind, chunk, microbatch, start, end in zip(*(column[stage].tolist() for column in columns), strict=True)
+    )
+
+
+def backward_seconds(chunk: Chunk) -> float:
+    """Recompute and both gradients of one micro-batch."""
+    return chunk.recompute_seconds + chunk.input_grad_seconds + chunk.weight_grad_seconds

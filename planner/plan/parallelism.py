@@ -1,0 +1,61 @@
+"""The chosen configuration, the rule that places ranks, and the schedule's name."""
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from costmodels.configuration import Configuration, Recompute
+from planner.plan.strict import Degree, Strict
+
+ScheduleName = Literal["1f1b", "interleaved-1f1b"]
+
+
+class Degrees(Strict):
+    """The fields of ``costmodels.configuration.Configuration``."""
+
+    tp: Degree
+    sp: int = Field(ge=0, le=1)
+    cp: Degree
+    pp: Degree
+    vp: Degree
+    dp: Degree
+    zero: int = Field(ge=0, le=3)
+    ep: Degree
+    etp: Degree
+    mbs: Degree
+    recompute: Recompute
+
+    def configuration(self) -> Configuration:
+        return Configuration(**{name: getattr(self, name) for name in CONFIGURATION_FIELDS})
+
+
+CONFIGURATION_FIELDS = tuple(Degrees.model_fields)
+RECOMPUTE_NAMES: tuple[str, ...] = get_args(Recompute)
+
+
+class Parallelism(Degrees):
+    """With what follows: expert replicas, micro-batches of each pipeline in a step, GPUs."""
+
+    edp: Degree
+    microbatches: Degree
+    gpus: Degree
+
+
+class Ranks(Strict):
+    """The rule from a rank to its coordinates and GPU: orders fastest first, as Megatron writes them.
+
+    Rank r stands on node r // gpus_per_node as its GPU r % gpus_per_node.
+    """
+
+    order: Literal["tp-cp-dp-pp"]
+    expert_order: Literal["etp-ep-edp-pp"]
+    sizes: dict[Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"], Degree]
+    gpus_per_node: Degree
+    nodes: Degree
+    world_size: Degree
+
+
+class Schedule(Strict):
+    name: ScheduleName
+    microbatches: Degree
+    chunks_per_stage: Degree

@@ -1,0 +1,26 @@
+"""The strictness every part of the plan document shares."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Unknown keys, wrong types and infinities are refused; values do not change after reading."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+Degree = Annotated[int, Field(ge=1, le=2**24)]
+"""A number of ranks, stages, chunks or micro-batches: at least one."""
+
+Index = Annotated[int, Field(ge=0, le=2**24)]
+"""A position or a count that may be zero."""
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A count that a double holds exactly."""
+
+Amount = Annotated[float, Field(ge=0.0, le=1e30)]
+"""Seconds, bytes, parameters, FLOPs."""

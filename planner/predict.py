@@ -1,0 +1,101 @@
+"""What one given configuration takes: no search."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration, load_calibration
+from costmodels.columns import Columns
+from costmodels.configuration import Configuration, Job
+from costmodels.flops import mfu
+from costmodels.hardware import Cluster
+from costmodels.items import chain_of
+from costmodels.step import StepPrice, price_step
+from planner.pricing import Pricing
+from planner.space import IllegalConfiguration, check
+
+Split = Literal["balanced", "even"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Modelled figures of one configuration; ``feasible`` says whether every stage fits in memory.
+
+    ``shortfall_bytes``: how far the fullest stage is over its capacity, 0 when feasible.
+    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``).
+    """
+
+    configuration: Configuration
+    boundaries: tuple[int, ...]
+    price: StepPrice
+    tokens_per_second_per_gpu: float
+    mfu: float
+    capacity_bytes: float
+
+    @property
+    def step_seconds(self) -> float:
+        return self.price.step_seconds
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        return self.price.peak_bytes
+
+    @property
+    def shortfall_bytes(self) -> float:
+        return max(0.0, self.peak_memory_bytes - self.capacity_bytes)
+
+    @property
+    def feasible(self) -> bool:
+        return self.shortfall_bytes == 0.0
+
+
+def predict(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    configuration: Configuration,
+    *,
+    split: Split = "balanced",
+    calibration: Calibration | Path | None = None,
+) -> Prediction:
+    """Price ``configuration``, its layers cut for the least bottleneck or as evenly as Megatron does.
+
+    A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
+    ``IllegalConfiguration`` when a degree does not divide what it must.
+    """
+    check(cluster, model, job, configuration)
+    if not isinstance(calibration, Calibration):
+        calibration = load_calibration(cluster.gpu, calibration)
+    boundaries = even_boundaries(model, configuration) if split == "even" else None
+    if boundaries is None:
+        pricing = Pricing(cluster, model, job, calibration, Columns.of([configuration]))
+        boundaries = pricing.best_boundaries(0)
+    price = price_step(model, cluster, job, calibration, configuration, boundaries)
+    return Prediction(
+        configuration=configuration,
+        boundaries=boundaries,
+        price=price,
+        tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
+        mfu=mfu(model, job, cluster, price.step_seconds),
+        capacity_bytes=cluster.gpu.memory_bytes - cluster.reserve_bytes,
+    )
+
+
+def even_boundaries(model: Model, configuration: Configuration) -> tuple[int, ...] | None:
+    """Megatron's cut: equal layers in every chunk, embedding and head riding along; where only
+    layers + 2 divide, the two count as a layer each. None where neither divides."""
+    chunks = configuration.pp * configuration.vp
+    layers, length = len(model.layers), len(chain_of(model).types)
+    if layers % chunks == 0:
+        inner = 1 + np.arange(1, chunks) * (layers // chunks)
+    elif (layers + 2) % chunks == 0:
+        inner = np.arange(1, chunks) * ((layers + 2) // chunks)
+    else:
+        return None
+    return (0, *(int(i) for i in inner), length)
+
+
+__all__ = ["IllegalConfiguration", "Prediction", "Split", "even_boundaries", "predict"]

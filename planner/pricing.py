@@ -1,0 +1,217 @@
+"""Configurations to seconds and bytes: the bridge between the space and the cost models.
+
+Three prices of growing sharpness, each a lower bound on the next:
+
+1. ``coarse_bounds``: all candidates at once, over every possible cut of the chain;
+2. ``refine``: the candidate's own cut (``solvers.partition``), closed-form bounds on its schedule;
+3. ``evaluate``: that cut through the event simulation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration
+from costmodels.columns import Columns
+from costmodels.configuration import Configuration, Job
+from costmodels.hardware import Cluster
+from costmodels.sharding import Column
+from costmodels.step import StepModel, StepPrice, price_cut
+from costmodels.timeline import makespan_bound
+from solvers.partition import ChunkMemory, bottleneck_partition
+
+BATCH = 1 << 15
+"""Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A cut of the chain: ``boundaries`` None when no cut fits, then ``shortfall_bytes`` says by how much."""
+
+    boundaries: tuple[int, ...] | None
+    shortfall_bytes: float = 0.0
+
+
+class Pricing:
+    """Prices of every candidate in ``columns``; cuts are computed once and kept."""
+
+    def __init__(
+        self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns
+    ) -> None:
+        self.cluster, self.model, self.columns = cluster, model, columns
+        self.capacity_bytes = cluster.gpu.memory_bytes - cluster.reserve_bytes
+        self.step = StepModel(model, cluster, job, calibration, columns)
+        self.cuts: dict[int, Cut] = {}
+
+    # -- 1: every candidate, every cut ------------------------------------------------------
+
+    def coarse_bounds(self) -> Column:
+        """A lower bound on the step of each candidate whatever its cut; inf where no cut fits."""
+        parts = [
+            self._coarse(self.step.take(np.arange(start, min(start + BATCH, len(self.columns)))))
+            for start in range(0, len(self.columns), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _coarse(self, step: StepModel) -> Column:
+        """Average two bounds over the stages so that the cut drops out.
+
+        With loads l_i = F_i + B_i, W = sum l_i and 1F1B's p-1-i warm-up forwards, any cut obeys
+          (a) T >= sum_{j<i} l_j + m l_i              (reach stage i, run it, drain)
+          (b) T >= W + (m-1) l_i - (p-1-i) F_i        (round trip, less forwards done meanwhile).
+        Weights L on (a) and 1-L on (b), averaged over i, leave
+          T >= W/p (m + (1-L)(p-1)) + sum_j (p-1-j) (L l_j - (1-L) F_j) / p,
+        and with F_j <= f l_j the choice L = f / (1+f) makes the last sum non-negative.
+        Interleaved schedules keep (a): the chunks before a stage's first hold a layer each.
+        """
+        counts = step.chain.counts.astype(np.float64)
+        forward, backward = step.forward_seconds, step.backward_seconds
+        load = forward + backward
+        host = step.calibration.microbatch_seconds
+        p, m = step.columns.pp.astype(np.float64), step.microbatches.astype(np.float64)
+        total = counts @ load + p * host
+        share = np.max(forward / np.maximum(load, 1e-30), axis=0)
+        share = np.maximum(share, 0.5) if host else share
+        plain = total / p * (m + (p - 1) / (1 + share))
+        lightest = load[np.unique(self.model.layers) + 1].min(axis=0)
+        layers = lightest + host / step.columns.vp
+        ramp = ((p - 1) * load[0] + (p - 1) * np.maximum(p - 2, 0) / 2 * layers) / p
+        interleaved = total / p * m + ramp
+        some_stage = np.ceil(step.chain.decoder_layers / p) * lightest + host
+        pipeline = np.maximum(np.where(step.columns.vp == 1, plain, interleaved), m * some_stage)
+        dense, experts = step.parameters
+        update = step.traffic.optimizer_seconds(counts @ dense / p, counts @ experts / p)
+        bound = step.straggler * (pipeline + update) + step.calibration.step_seconds
+        return np.where(self._fits_some_cut(step), bound * (1 - 1e-12), np.inf)
+
+    def _fits_some_cut(self, step: StepModel) -> NDArray[np.bool_]:
+        """False only where no cut can fit: the stages together lack room for the layers of some kind
+        alone, or for all layers if each were of the lightest kind.
+
+        Stage i of 1F1B keeps min(m, p-i) micro-batches of its layers; every stage of an interleaved
+        pipeline at least one.
+        """
+        columns = step.columns
+        kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
+        state, saved = step.state.total[kinds], step.saved_bytes[kinds]
+        fixed = step.calibration.workspace_bytes + step.transient_bytes[kinds].min(axis=0)
+        last = step.state.total[-1] + step.logit_bytes
+        first = step.state.total[0]
+        room = np.zeros((len(kinds) + 1, len(columns)))
+        for stage in range(int(columns.pp.max(initial=0))):
+            live = np.where(columns.vp == 1, np.minimum(step.microbatches, columns.pp - stage), 1)
+            free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == columns.pp - 1) * last
+            each = state + saved * live
+            per_layer = np.vstack([each, each.min(axis=0)])
+            room += np.where(stage < columns.pp, np.maximum(np.floor(free / per_layer), -1e9), 0)
+        needed = np.append(step.chain.counts[kinds], step.chain.decoder_layers)
+        return np.asarray((room >= needed[:, None]).all(axis=0))
+
+    # -- memory alone ------------------------------------------------------------------------
+
+    def memory_bounds(self) -> Column:
+        """Bytes a GPU needs at the least: states and one micro-batch's activations, evenly spread."""
+        found = []
+        for start in range(0, len(self.columns), BATCH):
+            step = self.step.take(np.arange(start, min(start + BATCH, len(self.columns))))
+            held = step.chain.counts @ (step.state.total + step.saved_bytes) / step.columns.pp
+            body = step.calibration.workspace_bytes + step.transient_bytes[1:-1].min(axis=0)
+            allocated = np.maximum(held, step.state.total[-1] + step.logit_bytes) + body
+            found.append(allocated)
+        return np.concatenate(found) * (1 + self.step.calibration.allocator_fraction) + (
+            self.step.calibration.runtime_bytes
+        )
+
+    def least_peak_bytes(self, index: int) -> float:
+        """Bytes a GPU needs for this candidate: the peak of its cut, or what no cut gets below."""
+        step = self.step.take(np.array([index]))
+        cut = self._cut(step, 0)
+        if cut.boundaries is None:
+            return self.capacity_bytes + cut.shortfall_bytes
+        return max(stage.peak_bytes for stage in step.memory(0, cut.boundaries))
+
+    # -- 2: the candidate's own cut ---------------------------------------------------------
+
+    def refine(self, indices: NDArray[np.int64]) -> Column:
+        """A lower bound on the evaluated step of each candidate under its own cut; inf if none fits."""
+        step = self.step.take(indices)
+        return np.array([self._refined(step, i, int(index)) for i, index in enumerate(indices)])
+
+    def _refined(self, step: StepModel, i: int, index: int) -> float:
+        cut = self.cuts[index] = self._cut(step, i)
+        if cut.boundaries is None:
+            return float("inf")
+        forward, recompute, input_grad, weight_grad = step.chunk_seconds(i, cut.boundaries)
+        backward = recompute + input_grad + weight_grad
+        bound = makespan_bound(step.order(i), forward, backward, step.link_seconds(i))
+        gradient, optimizer, gather = step.state_seconds(i, cut.boundaries)
+        # stage 0 runs the last backward pass of all: it ends when the pipeline does
+        body = float(bound) + gradient[0] + optimizer.max() + gather.max()
+        return float((step.straggler * body + step.calibration.step_seconds) * (1 - 1e-12))
+
+    def best_boundaries(self, index: int) -> tuple[int, ...]:
+        """The candidate's cut; where none fits in memory, the one with the least bottleneck."""
+        step = self.step.take(np.array([index]))
+        cut = self._cut(step, 0)
+        return cut.boundaries or self._balanced(step, 0, memory=None)[0]
+
+    def _cut(self, step: StepModel, i: int) -> Cut:
+        """The bottleneck-optimal cut that fits in memory (one chunk a stage), or the bottleneck-optimal
+        cut if it fits (interleaved, where a stage's chunks share its memory)."""
+        memory = self._chunk_memory(step, i) if step.columns.vp[i] == 1 else None
+        boundaries, shortfall = self._balanced(step, i, memory)
+        if boundaries is None:
+            return Cut(boundaries=None, shortfall_bytes=shortfall)
+        over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.capacity_bytes
+        return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
+
+    def _balanced(
+        self, step: StepModel, i: int, memory: ChunkMemory | None
+    ) -> tuple[tuple[int, ...] | None, float]:
+        load = self._items(step, i, step.forward_seconds + step.backward_seconds)
+        solution = bottleneck_partition(load, int(step.columns.pp[i] * step.columns.vp[i]), memory=memory)
+        if solution.choice is None:
+            return None, solution.shortfall
+        return (*(int(b) for b in solution.choice[:-1]), len(step.chain.types)), 0.0
+
+    def _items(
+        self, step: StepModel, i: int, table: Column, merge: Callable[[Column], float] = np.sum
+    ) -> Column:
+        """Values along the chain, prediction layers and head as one item."""
+        values = table[step.chain.types, i]
+        body = step.chain.decoder_layers + 1
+        return np.append(values[:body], merge(values[body:]))
+
+    def _chunk_memory(self, step: StepModel, i: int) -> ChunkMemory:
+        stages = int(step.columns.pp[i])
+        fixed = np.full(stages, step.calibration.workspace_bytes)
+        fixed[-1] += step.logit_bytes[i]
+        return ChunkMemory(
+            static_bytes=self._items(step, i, step.state.total),
+            activation_bytes=self._items(step, i, step.saved_bytes),
+
+            in_flight=np.minimum(int(step.microbatches[i]), stages - np.arange(stages)).astype(np.float64),
+            fixed_bytes=fixed,
+            cap_bytes=step.allocatable_bytes,
+        )
+
+    # -- 3: the whole candidate -------------------------------------------------------------
+
+    def price(self, index: int) -> StepPrice:
+        """Full price under the candidate's own cut; ``refine`` must have found it one."""
+        return price_cut(self.step.take(np.array([index])), 0, self.boundaries(index))
+
+    def boundaries(self, index: int) -> tuple[int, ...]:
+        """Where the candidate's chain is cut; ``refine`` must have found it a cut."""
+        found = self.cuts[index].boundaries
+        assert found is not None
+        return found
+
+    def evaluate(self, index: int) -> float:
+        return self.price(index).step_seconds
+
+    def configuration(self, index: int) -> Configuration:
+        return self.columns.row(index)

@@ -1,0 +1,143 @@
+"""Predict every row of a table of published runs, and score the predictions against it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from planner.predict import Prediction, predict
+from planner.readers.published_rows import Row, RowRequest
+from planner.space import IllegalConfiguration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedRow:
+    """``status`` is ``ok``, ``infeasible`` (priced, but over memory) or ``unsupported: WHY``.
+
+    ``memory`` is in the row's own unit and for its rank, without what lies outside the framework's
+    allocator (CUDA context, communicators), which published peaks leave out.
+    """
+
+    row: Row
+    status: str
+    seconds: float | None = None
+    memory: float | None = None
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it is unsupported; empty when predicted."""
+        return self.status.removeprefix("unsupported: ") if self.seconds is None else ""
+
+    @property
+    def time_error(self) -> float | None:
+        return _error(self.seconds, self.row.measured_seconds)
+
+    @property
+    def memory_error(self) -> float | None:
+        return _error(self.memory, self.row.measured_memory)
+
+
+def _error(predicted: float | None, measured: float | None) -> float | None:
+    return predicted / measured - 1 if predicted is not None and measured else None
+
+
+def predict_rows(rows: Iterable[Row], calibration: Path | None = None) -> Iterator[PredictedRow]:
+    """One prediction a row, in order. ``calibration`` replaces figures of the GPU's own."""
+    for row in rows:
+        if row.request is None:
+            yield PredictedRow(row=row, status=f"unsupported: {row.refusal}")
+            continue
+        try:
+            found = best_choice(row.request, calibration)
+        except IllegalConfiguration as error:
+            yield PredictedRow(row=row, status=f"unsupported: {'; '.join(error.reasons)}")
+            continue
+        assumptions = row.request.assumptions
+        if len(row.request.choices) > 1:
+            chosen = found.configuration
+            assumptions += (f"mbs={chosen.mbs} vp={chosen.vp}",)
+        yield PredictedRow(
+            row=row,
+            status="ok" if found.feasible else "infeasible",
+            seconds=found.step_seconds,
+            memory=allocated_bytes(found, row) / row.memory_unit_bytes,
+            assumptions=assumptions,
+        )
+
+
+def best_choice(request: RowRequest, calibration: Path | None = None) -> Prediction:
+    """The fastest of the request's configurations that fit, else the one that overflows least.
+
+    Raises ``IllegalConfiguration`` when none of them exists.
+    """
+    found: list[Prediction] = []
+    reasons: dict[str, None] = {}
+    for choice in request.choices:
+        try:
+            found.append(
+                predict(
+                    request.cluster,
+                    request.model,
+                    request.job,
+                    choice,
+                    split=request.split,
+                    calibration=calibration,
+                )
+            )
+        except IllegalConfiguration as error:
+            reasons |= dict.fromkeys(error.reasons)
+    if not found:
+        raise IllegalConfiguration(reasons or ["no configuration divides"])
+    return min(found, key=lambda p: (p.shortfall_bytes, p.step_seconds))
+
+
+def allocated_bytes(found: Prediction, row: Row) -> float:
+    peaks = [s.memory.peak_bytes - s.memory.runtime_bytes for s in found.price.stages]
+    return peaks[-1] if row.memory_rank == "last" else max(peaks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one source was predicted. Errors are shares of the measured value; None without any."""
+
+    source_id: str
+    rows: int
+    predicted: int
+    infeasible: int
+    refused: dict[str, int]
+    time_mean: float | None
+    time_p90: float | None
+    memory_mean: float | None
+    memory_p90: float | None
+
+
+def scores(predicted: Iterable[PredictedRow]) -> list[Score]:
+    """One score a source, in order of appearance: mean and 90th percentile of absolute errors."""
+    groups: dict[str, list[PredictedRow]] = {}
+    for row in predicted:
+        groups.setdefault(row.row.source_id, []).append(row)
+    return [_score(source, rows) for source, rows in groups.items()]
+
+
+def _score(source: str, rows: list[PredictedRow]) -> Score:
+    time_mean, time_p90 = _statistics([r.time_error for r in rows])
+    memory_mean, memory_p90 = _statistics([r.memory_error for r in rows])
+    return Score(
+        source_id=source,
+        rows=len(rows),
+        predicted=sum(r.seconds is not None for r in rows),
+        infeasible=sum(r.status == "infeasible" for r in rows),
+        refused=dict(Counter(r.reason for r in rows if r.seconds is None).most_common()),
+        time_mean=time_mean,
+        time_p90=time_p90,
+        memory_mean=memory_mean,
+        memory_p90=memory_p90,
+    )
+
+
+def _statistics(errors: Iterable[float | None]) -> tuple[float | None, float | None]:
+    found = np.abs([error for error in errors if error is not None])
+    return (float(found.mean()), float(np.quantile(found, 0.9))) if len(found) else (None, None)

@@ -1,0 +1,1 @@
+"""Rows of published training runs: their cells, cluster, model and configuration."""

@@ -1,0 +1,83 @@
+"""The cluster of a row: GPU and node from columns, NICs by GPU generation."""
+
+import re
+from functools import lru_cache
+from math import lcm
+
+from costmodels.hardware import Cluster
+from planner.readers.published.cells import Refusal, degree, number, text
+from planner.readers.published.table import Cells
+from planner.specs import load_cluster
+
+PARTS = {
+    ("A100", 40): "a100-sxm-40gb",
+    ("A100", 80): "a100-sxm-80gb",
+    ("H100", 80): "h100-sxm-80gb",
+    ("H200", 141): "h200-sxm",
+    ("B200", 180): "b200-sxm",
+    ("B300", 288): "b300-sxm",
+    ("GB200", 186): "gb200",
+    ("GB300", 288): "gb300",
+}
+NVLINK = {"A": "nvlink3-nvswitch", "H": "nvlink4-nvswitch", "B": "nvlink5-nvswitch", "G": "nvlink5-nvl72"}
+NIC_GBPS = {"A100": 200, "H100": 400, "H200": 400, "B200": 400, "B300": 800, "GB200": 400, "GB300": 800}
+RACK_GPUS = 64
+PER_NODE = re.compile(r"(\d+) ?Gb/s per node")
+
+
+def cluster_of(cells: Cells, gpus: int, assumptions: list[str]) -> Cluster:
+    """A cluster of ``gpus`` GPUs; what the row leaves open is taken from the GPU's generation."""
+    gpu = text(cells, "gpu").upper()
+    sizes = sorted(size for name, size in PARTS if name == gpu)
+    if not sizes:
+        raise Refusal(f"GPU {gpu or '(blank)'}")
+    memory = number(cells, "gpu_mem_gb")
+    if memory is None:
+        memory = sizes[-1]
+        assumptions.append(f"{gpu} of {sizes[-1]} GB")
+    size = min(sizes, key=lambda s: abs(s - memory))
+    rack = gpu.startswith("G")
+    per_node = degree(cells, "gpus_per_node", 4 if rack else 8)
+    if gpus < per_node:
+        per_node = gpus
+    if gpus % per_node:
+        raise Refusal(f"n_gpus={gpus} is not a multiple of gpus_per_node={per_node}")
+    stated = PER_NODE.search(text(cells, "interconnect"))
+    nic = float(stated[1]) / per_node if stated else NIC_GBPS[gpu]
+    if gpus > per_node and not stated:
+        assumptions.append(f"one {nic:g} Gb/s NIC per GPU")
+    domain = min(RACK_GPUS, gpus) if rack else per_node
+    if rack and gpus > RACK_GPUS:
+        assumptions.append(f"NVLink domain of {RACK_GPUS} GPUs, as jobs are placed on NVL72 racks")
+    return _cluster(PARTS[gpu, size], NVLINK[gpu[0]], gpus // per_node, per_node, domain, nic)
+
+
+@lru_cache(maxsize=256)
+def _cluster(part: str, link: str, nodes: int, per_node: int, domain: int, nic_gbps: float) -> Cluster:
+    return load_cluster(
+        {
+            "name": f"{nodes} x {per_node} x {part}",
+            "node_groups": [
+                {
+                    "count": nodes,
+                    "gpu": part,
+                    "gpus_per_node": per_node,
+                    "intra_node": link,
+                    "nvlink_domain": domain,
+                    "nics": {"count": per_node, "bandwidth": f"{nic_gbps} Gb/s", "kind": "infiniband"},
+                }
+            ],
+            "fabric": {"latency": "5 us"},
+        }
+    )
+
+
+def gpu_count(cells: Cells, ranks: int, expert_ranks: int, assumptions: list[str]) -> int:
+    """``n_gpus``, or where blank whole nodes, as few as hold ``ranks`` (tp x cp x pp) and
+    ``expert_ranks`` (ep x etp x pp)."""
+    if text(cells, "n_gpus"):
+        return degree(cells, "n_gpus")
+    node = degree(cells, "gpus_per_node", 8)
+    gpus = lcm(node, ranks, expert_ranks)
+    assumptions.append(f"n_gpus {gpus}: the fewest whole nodes that hold the degrees")
+    return gpus

@@ -1,0 +1,126 @@
+"""The configuration of a row, or the few it may have meant where the row does not print one."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from costmodels.architecture import Model
+from costmodels.configuration import Configuration, Recompute
+from planner.readers.published.cells import Refusal, degree, number, text
+from planner.readers.published.table import Cells
+
+MICRO_BATCHES = (1, 2, 4, 8, 16)
+CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
+CORE_ATTENTION = "core_attn"
+MEGATRON = re.compile(r"megatron|nemo")
+LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
+
+
+def expert_degrees(cells: Cells, extra: dict[str, Any], model: Model, tensor: int) -> tuple[int, int]:
+    """``ep`` and ``etp``; where etp is blank, Megatron-based software sets it to tp."""
+    if not model.is_moe:
+        return 1, 1
+    megatron = "num-experts" in extra or MEGATRON.search(text(cells, "software").lower())
+    return degree(cells, "ep", 1), degree(cells, "etp", tensor if megatron else 1)
+
+
+def configurations(
+    cells: Cells,
+    extra: dict[str, Any],
+    model: Model,
+    gpus: int,
+    experts: tuple[int, int],
+    assumptions: list[str],
+) -> tuple[Configuration, ...]:
+    """One configuration, or several where micro-batch or interleaving are not printed."""
+    tp, pp, cp = degree(cells, "tp"), degree(cells, "pp"), degree(cells, "cp", 1)
+    if gpus % (tp * pp * cp):
+        raise Refusal(f"n_gpus={gpus} is not a multiple of tp*pp*cp={tp * pp * cp}")
+    dp, batch = gpus // (tp * pp * cp), degree(cells, "gbs")
+    sizes = _micro_batches(cells, batch, dp, assumptions)
+    chunks = _chunks(cells, extra, len(model.layers), pp, assumptions)
+    common = Configuration(
+        tp=tp,
+        sp=int(tp > 1 and number(cells, "sp") == 1),
+        cp=cp,
+        pp=pp,
+        dp=dp,
+        zero=_zero(cells, assumptions),
+        ep=experts[0],
+        etp=experts[1],
+        recompute=_recompute(cells, assumptions),
+    )
+    found = [replace(common, mbs=mbs, vp=vp) for mbs in sizes for vp in chunks]
+    if len(found) == 1:
+        return tuple(found)
+    return tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
+
+
+def _micro_batches(cells: Cells, batch: int, dp: int, assumptions: list[str]) -> tuple[int, ...]:
+    if text(cells, "mbs"):
+        return (degree(cells, "mbs"),)
+    found = tuple(mbs for mbs in MICRO_BATCHES if batch % (dp * mbs) == 0)
+    if not found:
+        raise Refusal(f"gbs={batch} is not a multiple of dp={dp}")
+    assumptions.append("micro-batch not printed: the fastest that fits")
+    return found
+
+
+def _chunks(
+    cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptions: list[str]
+) -> tuple[int, ...]:
+    if pp == 1:
+        return (1,)
+    layout = extra.get("pipeline-model-parallel-layout")
+    if isinstance(layout, str):
+        chunks = _layout_chunks(layout)
+        if chunks % pp:
+            raise Refusal(f"layout {layout[:40]!r} of {chunks} chunks on {pp} stages")
+        return (chunks // pp,)
+    if text(cells, "vp"):
+        return (degree(cells, "vp"),)
+    if "interleaved" not in text(cells, "schedule").lower():
+        return (1,)
+    assumptions.append("interleaving not printed: the fastest that fits")
+    return tuple(vp for vp in CHUNKS if layers % (pp * vp) == 0) or (1,)
+
+
+def _layout_chunks(layout: str) -> int:
+    """Chunks of a Megatron layout string such as ``Et*3|(tt|)*6tmL``."""
+    flat = LAYOUT_GROUP.sub(lambda m: m[1] * min(int(m[2]), 1000), layout)
+    return flat.count("|") + 1
+
+
+def _recompute(cells: Cells, assumptions: list[str]) -> Recompute:
+    printed, detail = text(cells, "recompute").lower(), text(cells, "recompute_detail")
+    if printed.startswith("full"):
+        if "block" in printed:
+            assumptions.append(f"recompute of some layers ({detail or 'block'}) priced as full")
+        return "full"
+    if printed == "selective":
+        if "modules" in detail and CORE_ATTENTION not in detail:
+            assumptions.append(f"selective recompute of {_modules(detail)} priced as none")
+            return "none"
+        return "selective"
+    if printed != "none":
+        assumptions.append(f"recompute {printed or 'not printed'}: none")
+    return "none"
+
+
+def _modules(detail: str) -> str:
+    found = re.search(r"\[([^\]]*)\]", detail)
+    return found[1].replace('"', "") if found else detail
+
+
+def _zero(cells: Cells, assumptions: list[str]) -> int:
+    printed = text(cells, "zero_stage").lower()
+    if "fsdp" in printed and number(cells, "zero_stage") is None:
+        return 3
+    stage = number(cells, "zero_stage")
+    if stage is None:
+        if not text(cells, "dist_opt"):
+            assumptions.append("optimizer not sharded")
+        stage = 0.0
+    if stage not in (0, 1, 2, 3):
+        raise Refusal(f"zero_stage {printed[:40]!r}")
+    return max(int(stage), int(number(cells, "dist_opt") == 1))

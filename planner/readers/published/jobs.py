@@ -1,0 +1,63 @@
+"""The job of a row: batch, precision, and how its software computes attention and overlaps."""
+
+import re
+from typing import Any
+
+from costmodels.configuration import Job, Precision
+from planner.readers.published.cells import Refusal, degree, text
+from planner.readers.published.table import Cells
+
+PRECISIONS: dict[str, Precision] = {
+    "BF16": "bf16",
+    "FP16": "fp16",
+    "FP8": "fp8",
+    "NVFP4": "fp4",
+    "FP4": "fp4",
+}
+FLASH_YEAR = 2022
+"""FlashAttention (arXiv 2205.14135) is of May 2022; published runs up to that year do without."""
+OLD_ATTENTION = re.compile(r"unfused|\blocal\b|no flash|pre-flash|without flash")
+NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
+
+
+def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
+    printed = text(cells, "precision").upper()
+    if printed not in PRECISIONS:
+        raise Refusal(f"precision {printed or '(blank)'}")
+    unfused, overlap = _unfused(cells, extra), _overlap(cells, extra)
+    if unfused and not text(cells, "attn_impl"):
+        assumptions.append("attention without FlashAttention")
+    if not overlap:
+        assumptions.append("gradient reduction not overlapped")
+    return Job(
+        global_batch=degree(cells, "gbs"),
+        sequence_length=degree(cells, "seq_len"),
+        precision=PRECISIONS[printed],
+        attention="unfused" if unfused else "flash",
+        gradient_overlap=overlap,
+    )
+
+
+def _year(cells: Cells) -> int:
+    found = re.match(r"(20\d\d)", text(cells, "source_date"))
+    return int(found[1]) if found else FLASH_YEAR + 1
+
+
+def _unfused(cells: Cells, extra: dict[str, Any]) -> bool:
+    stated = text(cells, "attn_impl").lower()
+    if stated:
+        return bool(OLD_ATTENTION.search(stated))
+    if extra.get("transformer-impl") == "local":
+        return "use-flash-attn" not in extra
+    said = " ".join(text(cells, c) for c in ("config_completeness", "recompute_detail", "notes")).lower()
+    if "flash-attn" in said:
+        return False
+    return bool(OLD_ATTENTION.search(said)) or _year(cells) <= FLASH_YEAR
+
+
+def _overlap(cells: Cells, extra: dict[str, Any]) -> bool:
+    """Megatron overlaps gradients when told to; its releases up to 2022 could not."""
+    if "hidden-size" in extra:
+        return "overlap-grad-reduce" in extra
+    said = " ".join(text(cells, c) for c in ("overlap", "config_completeness", "notes", "software")).lower()
+    return not NO_OVERLAP.search(said) and _year(cells) > FLASH_YEAR

@@ -1,0 +1,129 @@
+"""Tables of published training runs: each row to a question for ``planner.predict``, or a refusal.
+
+Columns may be missing or in any order. What a row does not print is assumed, and each assumption is
+recorded in words: a prediction is only as good as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from costmodels.architecture import Model
+from costmodels.configuration import Configuration, Job
+from costmodels.hardware import Cluster
+from planner.readers.published.cells import Refusal, degree, details, number, text
+from planner.readers.published.clusters import cluster_of, gpu_count
+from planner.readers.published.configurations import configurations, expert_degrees
+from planner.readers.published.jobs import job_of
+from planner.readers.published.models import model_of
+from planner.readers.published.refusals import refuse_by_name
+from planner.readers.published.table import Cells, TableError, read_table
+from planner.specs import SpecError, check_job
+
+GIB, GB = float(2**30), 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowRequest:
+    """What to predict. ``choices`` holds one configuration, or those a row may have meant: the
+    fastest that fits stands for it."""
+
+    cluster: Cluster
+    model: Model
+    job: Job
+    choices: tuple[Configuration, ...]
+    split: Literal["balanced", "even"]
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row. ``request`` is None when ``refusal`` says why it cannot be predicted.
+
+    ``memory_unit_bytes`` is the row's unit of memory, ``memory_rank`` whether its figure is the last
+    pipeline stage's or the largest of all.
+    """
+
+    row_id: str
+    source_id: str
+    cells: Cells
+    request: RowRequest | None
+    refusal: str
+    measured_seconds: float | None
+    measured_memory: float | None
+    memory_unit_bytes: float
+    memory_rank: Literal["max", "last"]
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """Every row of a table, in order. Raises ``TableError`` when the file is not a table."""
+    table = read_table(Path(path))
+    for line, cells in enumerate(table.rows, start=2):
+        request, refusal = None, ""
+        try:
+            request = _request(cells)
+        except Refusal as reason:
+            refusal = str(reason)
+        except SpecError as error:
+            refusal = str(error).splitlines()[0]
+        unit = text(cells, "peak_mem_unit").upper()
+        yield Row(
+            row_id=text(cells, "row_id") or f"line {line}",
+            source_id=text(cells, "source_id") or Path(path).stem,
+            cells=cells,
+            request=request,
+            refusal=refusal,
+            measured_seconds=_measured_seconds(cells, request),
+            measured_memory=_positive(number(cells, "peak_mem_gb")),
+            memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
+            memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
+        )
+
+
+def _request(cells: Cells) -> RowRequest:
+    extra = details(cells)
+    refuse_by_name(cells, extra)
+    assumptions: list[str] = []
+    job = job_of(cells, extra, assumptions)
+    tp, pp, cp = degree(cells, "tp"), degree(cells, "pp"), degree(cells, "cp", 1)
+    model = model_of(cells, job.sequence_length, tp, assumptions)
+    experts = expert_degrees(cells, extra, model, tp)
+    gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
+    cluster = cluster_of(cells, gpus, assumptions)
+    choices = configurations(cells, extra, model, gpus, experts, assumptions)
+    check_job(job, cluster, model)
+    even = _split(cells, extra)
+    if text(cells, "offload"):
+        assumptions.append("CPU offload not modelled")
+    return RowRequest(
+        cluster=cluster,
+        model=model,
+        job=job,
+        choices=choices,
+        split=even,
+        assumptions=tuple(dict.fromkeys(assumptions)),
+    )
+
+
+def _split(cells: Cells, extra: dict[str, object]) -> Literal["balanced", "even"]:
+    """Frameworks cut layers evenly unless the row says otherwise."""
+    stated = f"{text(cells, 'schedule')} {text(cells, 'overlap')}".lower()
+    uneven = ("layout", "first-pipeline", "last-pipeline", "account-for")
+    told = any(word in key for key in extra for word in uneven)
+    return "balanced" if told or "redistributed" in stated or "layout" in stated else "even"
+
+
+def _measured_seconds(cells: Cells, request: RowRequest | None) -> float | None:
+    seconds = _positive(number(cells, "step_time_s"))
+    rate = _positive(number(cells, "tokens_per_s_per_gpu"))
+    if seconds is None and rate is not None and request is not None:
+        return request.job.tokens / (rate * request.cluster.gpus)
+    return seconds
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and value > 0 else None
+
+
+__all__ = ["Row", "RowRequest", "TableError", "read_rows"]

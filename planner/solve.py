@@ -1,0 +1,191 @@
+"""From specs to a plan: enumerate, bound, search, price, prove, write."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration, load_calibration
+from costmodels.configuration import Job
+from costmodels.hardware import Cluster
+from costmodels.step import StepPrice
+from planner.infeasibility import Infeasibility, explain_infeasible
+from planner.plan.build import build_plan
+from planner.plan.certificate import Alternative, Certificate
+from planner.plan.document import Plan
+from planner.plan.inputs import PlanOptions
+from planner.pricing import Pricing
+from planner.space import enumerate_space
+from solvers.search import SearchResult, best_first
+from solvers.stop import MaxSeconds, NoLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveOptions:
+    """What to hold fixed and when to stop.
+
+    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``gap`` is the relative gap
+    that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
+    ``calibration`` is a file that replaces figures of the GPU's own. ``seed`` is recorded; the search
+    draws no random numbers.
+    """
+
+    pins: Mapping[str, int | str] = field(default_factory=dict)
+    forbid: frozenset[str] = frozenset()
+    gap: float = 0.0
+    time_limit_seconds: float | None = None
+    seed: int = 0
+    top_k: int = 5
+    calibration: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``plan`` is None when no configuration fits, and ``infeasibility`` says why."""
+
+    status: Literal["optimal", "feasible", "infeasible", "unknown"]
+    plan: Plan | None
+    infeasibility: Infeasibility | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """``stage`` is enumerate, bound or search; counts of candidates handled so far."""
+
+    stage: Literal["enumerate", "bound", "search"]
+    done: int
+    total: int
+    best_seconds: float | None = None
+    bound_seconds: float | None = None
+
+
+def solve(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    *,
+    options: SolveOptions = SolveOptions(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """The fastest configuration of the stated space that fits, with its proof.
+
+    Raises ``IllegalConfiguration`` for pins that name no degree. A keyboard interrupt or the time
+    limit ends the search with the best plan so far and its gap.
+    """
+    started = time.monotonic()
+    tell = progress or (lambda _: None)
+    calibration = load_calibration(cluster.gpu, options.calibration)
+
+    space = enumerate_space(cluster, model, job, options.pins, options.forbid)
+    total = len(space.columns)
+    tell(Progress(stage="enumerate", done=total, total=total))
+
+    pricing = Pricing(cluster, model, job, calibration, space.columns)
+    bounds = pricing.coarse_bounds()
+    tell(Progress(stage="bound", done=total, total=total))
+
+    limit = options.time_limit_seconds
+    left = None if limit is None else max(0.0, limit - (time.monotonic() - started))
+    result = best_first(
+        bounds,
+        refine=pricing.refine,
+        evaluate=pricing.evaluate,
+        keep=options.top_k,
+        gap=options.gap,
+        stop=NoLimit() if left is None else MaxSeconds(left),
+        on_progress=lambda p: tell(
+            Progress(
+                stage="search",
+                done=p.evaluated,
+                total=total,
+                best_seconds=p.value,
+                bound_seconds=p.lower_bound,
+            )
+        ),
+    )
+    seconds = time.monotonic() - started
+    if result.choice is None:
+        if result.status != "infeasible":
+            return Outcome(status="unknown", plan=None, seconds=seconds)
+        report = explain_infeasible(
+            cluster, model, job, calibration, space, dict(options.pins), options.forbid
+        )
+        return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
+    certificate = _certify(pricing, result, space.pruned, options)
+    best = result.choice[0].candidate
+    plan = build_plan(
+        cluster,
+        model,
+        job,
+        calibration,
+        pricing.configuration(best),
+        pricing.boundaries(best),
+        pricing.price(best),
+        certificate,
+        PlanOptions(pins=dict(options.pins), forbid=tuple(sorted(options.forbid)), gap=options.gap),
+    )
+    return Outcome(status=certificate.status, plan=plan, seconds=seconds)
+
+
+METHOD = "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
+
+
+def _certify(
+    pricing: Pricing, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions
+) -> Certificate:
+    assert result.choice is not None
+    best, *others = (ranked.candidate for ranked in result.choice)
+    counts = result.counts
+    return Certificate.of(
+        value=result.value,
+        lower_bound=result.lower_bound,
+        allowed_gap=options.gap,
+        method=METHOD,
+        candidates=counts["candidates"],
+        refined=counts["refined"],
+        evaluated=counts["evaluated"] - counts["infeasible"],
+        infeasible=counts["infeasible"] + counts["refined_impossible"] + counts["impossible"],
+        cut_by_bound=counts["cut"] if result.status == "optimal" else 0,
+        pruned=pruned,
+        alternatives=[_alternative(pricing, best, other) for other in others],
+    )
+
+
+def _alternative(pricing: Pricing, best: int, other: int) -> Alternative:
+    winner, loser = pricing.price(best), pricing.price(other)
+    return Alternative.of(
+        pricing.configuration(other),
+        pricing.boundaries(other),
+        step_seconds=loser.step_seconds,
+        peak_memory_bytes=loser.peak_bytes,
+        best_seconds=winner.step_seconds,
+        reason=why_slower(winner, loser),
+    )
+
+
+def why_slower(winner: StepPrice, loser: StepPrice) -> str:
+    """The part of the step in which ``loser`` gives most away, in words."""
+    lost = {name: after - before for (name, before), after in zip(
+        _parts(winner).items(), _parts(loser).values(), strict=True)}
+    name, seconds = max(lost.items(), key=lambda item: item[1])
+    if seconds <= 0:
+        return "as fast; kept for comparison"
+    return f"{name} {seconds * 1e3:+.1f} ms"
+
+
+def _parts(price: StepPrice) -> dict[str, float]:
+    """Seconds of a step by cause, adding up to it: the pipeline on its busiest stage and its bubble."""
+    busiest = max(stage.busy_seconds for stage in price.stages)
+    exposed = {f"exposed {kind} communication": seconds for kind, seconds in price.exposed_seconds.items()}
+    return {
+        "computation": busiest - sum(exposed.values()),
+        **exposed,
+        "pipeline bubble and imbalance": price.pipeline_seconds - busiest,
+        "exposed gradient reduction": price.gradient_seconds,
+        "optimizer": price.optimizer_seconds,
+        "exposed weight gather": price.parameter_seconds,
+        "overhead": price.overhead_seconds,
+    }

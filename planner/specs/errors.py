@@ -1,0 +1,37 @@
+"""What is wrong with a spec, all of it at once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong: in which file, at which key (``node_groups[0].gpu``; empty for the file as
+    a whole), the offending value as written, and what would be right. ``line`` counts from 1."""
+
+    file: str
+    key: str
+    value: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.key, self.value, self.message) if part)
+
+
+class SpecError(Exception):
+    """A spec cannot be used. ``problems`` holds every one found; the text is one line a problem."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it: one line, at most 60 characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else f"{text[:57]}..."

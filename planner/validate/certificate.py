@@ -1,0 +1,152 @@
+"""The certificate: its own arithmetic, and every alternative legal, in order and priced anew."""
+
+from itertools import pairwise
+
+from planner.plan import Alternative, Plan
+from planner.validate.findings import Report
+from planner.validate.legality import breaches, option_breaches
+from planner.validate.prices import price_again
+
+PATH = "/certificate"
+
+
+def check_certificate(plan: Plan, report: Report) -> None:
+    certificate = plan.certificate
+    value, bound = certificate.value, certificate.lower_bound
+    report.same("certificate.value", f"{PATH}/value", value, plan.prediction.step_seconds, "the plan's own objective")
+    report.require(
+        0 < bound <= value, "certificate.bound", f"{PATH}/lower_bound", f"is positive and at most the value {value!r}", bound
+    )
+    gap = (value - bound) / value if value > 0 else 0.0
+    report.require(
+        abs(certificate.gap - gap) <= 1e-12, "certificate.gap", f"{PATH}/gap", f"(value - bound) / value is {gap!r}", certificate.gap
+    )
+    proven = gap <= plan.inputs.options.gap
+    report.same(
+        "certificate.status",
+        f"{PATH}/status",
+        certificate.status,
+        "optimal" if proven else "feasible",
+        f"optimal exactly when the gap is within {plan.inputs.options.gap}",
+    )
+    for name in ("method", "scope"):
+        report.require(bool(getattr(certificate, name).strip()), "certificate.text", f"{PATH}/{name}", "says nothing")
+    _check_counts(plan, report)
+    _check_alternatives(plan, report)
+
+
+def _check_counts(plan: Plan, report: Report) -> None:
+    searched, pruned = plan.certificate.searched, plan.certificate.pruned
+    path = f"{PATH}/searched"
+    handled = searched.evaluated + searched.infeasible + searched.cut_by_bound + searched.open
+    report.same(
+        "certificate.counts", f"{path}/candidates", searched.candidates, handled, "every candidate is accounted for once"
+    )
+    report.same(
+        "certificate.counts",
+        f"{path}/considered",
+        searched.considered,
+        searched.candidates + sum(pruned.values()),
+        "candidates and everything pruned",
+    )
+    report.require(
+        searched.evaluated <= searched.refined <= searched.candidates,
+        "certificate.counts",
+        f"{path}/refined",
+        "a candidate is refined before it is evaluated, and once",
+        searched.refined,
+    )
+    report.require(
+        searched.evaluated >= 1 + len(plan.certificate.alternatives),
+        "certificate.counts",
+        f"{path}/evaluated",
+        "the plan and its alternatives were evaluated",
+        searched.evaluated,
+    )
+    report.require(
+        searched.open == 0 or plan.certificate.gap > 0 or plan.certificate.status == "feasible",
+        "certificate.counts",
+        f"{path}/open",
+        "a search without a gap leaves nothing open",
+        searched.open,
+    )
+    for reason, count in pruned.items():
+        report.require(count > 0 and bool(reason), "certificate.pruned", f"{PATH}/pruned", "a reason that pruned nothing", reason)
+
+
+def _check_alternatives(plan: Plan, report: Report) -> None:
+    alternatives = plan.certificate.alternatives
+    chosen = [plan.configuration()]
+    for index, alternative in enumerate(alternatives):
+        path = f"{PATH}/alternatives/{index}"
+        configuration = alternative.configuration()
+        report.require(configuration not in chosen, "alternatives.distinct", path, "the same configuration stands before it")
+        chosen.append(configuration)
+        found = [*breaches(plan.cluster(), plan.model(), plan.job(), configuration)]
+        found += option_breaches(plan.inputs.options, configuration)
+        for name, message in dict.fromkeys(found):
+            report.add("alternatives.legal", f"{path}/{name}", message, found=getattr(configuration, name))
+        legal = not found and _check_cut(plan, alternative, path, report)
+        _check_figures(plan, alternative, path, report)
+        if legal:
+            _check_price(plan, alternative, path, report)
+    for index, (faster, slower) in enumerate(pairwise(alternatives)):
+        report.require(
+            faster.step_seconds <= slower.step_seconds,
+            "alternatives.order",
+            f"{PATH}/alternatives/{index + 1}/step_seconds",
+            "alternatives are written fastest first",
+            slower.step_seconds,
+        )
+
+
+def _check_cut(plan: Plan, alternative: Alternative, path: str, report: Report) -> bool:
+    """Chunks of at least one piece each over the whole chain, prediction layers beside the head."""
+    model, cut = plan.model(), alternative.boundaries
+    pieces = len(model.layers) + len(model.mtp_layers) + 2
+    whole = (
+        len(cut) == alternative.pp * alternative.vp + 1
+        and cut[0] == 0
+        and cut[-1] == pieces
+        and all(a < b for a, b in pairwise(cut))
+        and cut[-2] <= len(model.layers) + 1
+    )
+    report.require(
+        whole, "alternatives.cut", f"{path}/boundaries", f"cuts a chain of {pieces} into pp x vp chunks", list(cut)
+    )
+    return whole
+
+
+def _check_figures(plan: Plan, alternative: Alternative, path: str, report: Report) -> None:
+    value, cluster = plan.certificate.value, plan.cluster()
+    report.require(
+        alternative.step_seconds >= value,
+        "alternatives.slower",
+        f"{path}/step_seconds",
+        f"is better than the plan's own {value!r}",
+        alternative.step_seconds,
+    )
+    slower_by = alternative.step_seconds / value - 1.0 if value > 0 else 0.0
+    report.require(
+        abs(alternative.slower_by - slower_by) <= 1e-12,
+        "alternatives.slower",
+        f"{path}/slower_by",
+        f"step over the plan's, less 1, is {slower_by!r}",
+        alternative.slower_by,
+    )
+    report.require(
+        alternative.peak_memory_bytes <= cluster.gpu.memory_bytes - cluster.reserve_bytes,
+        "alternatives.fits",
+        f"{path}/peak_memory_bytes",
+        "exceeds the GPU's memory less the reserve",
+        alternative.peak_memory_bytes,
+    )
+    report.require(bool(alternative.reason.strip()), "alternatives.reason", f"{path}/reason", "says nothing")
+
+
+def _check_price(plan: Plan, alternative: Alternative, path: str, report: Report) -> None:
+    price = price_again(plan, alternative.configuration(), alternative.boundaries, path, report)
+    if price is None:
+        return
+    expected = {"step_seconds": price.step_seconds, "peak_memory_bytes": price.peak_bytes}
+    report.same_fields("alternatives.price", path, alternative.model_dump(), expected, "as priced anew")

@@ -1,0 +1,95 @@
+"""The rules a configuration obeys to run at all, written without the search's own.
+
+Each rule yields the field at fault and what it breaks; the plan's configuration and every
+alternative are held to the same rules.
+"""
+
+from collections.abc import Iterator
+
+from costmodels.architecture import Attention, Mlp, Model, Moe
+from costmodels.configuration import Configuration, Job
+from costmodels.hardware import Cluster
+from planner.plan.inputs import PlanOptions
+from planner.plan.parallelism import CONFIGURATION_FIELDS
+
+Breach = tuple[str, str]
+"""(field of the configuration, what it breaks)."""
+
+NEUTRAL: dict[str, int | str] = {"sp": 0, "zero": 0, "recompute": "none"}
+"""Values of fields that are switched off; 1 for all others."""
+
+
+def breaches(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> Iterator[Breach]:
+    """Every rule that ``configuration`` breaks on this cluster, model and job."""
+    c = configuration
+    if c.gpus != cluster.gpus:
+        yield "dp", f"tp x cp x pp x dp is {c.gpus}, the cluster has {cluster.gpus} GPUs"
+    for kind in model.kinds:
+        yield from _attention(kind.attention, c.tp)
+        yield from _dense(kind.block, c.tp) if isinstance(kind.block, Mlp) else _experts(kind.block, c)
+    yield from _sequence(job, c)
+    yield from _pipeline(model, job, c)
+    if not model.is_moe:
+        for name in ("ep", "etp"):
+            if getattr(c, name) != 1:
+                yield name, "the model has no experts"
+    if c.tp * c.cp * c.dp % (c.ep * c.etp):
+        yield "ep", f"ep x etp = {c.ep * c.etp} does not divide the {c.tp * c.cp * c.dp} ranks of a stage"
+
+
+def _attention(attention: Attention, tp: int) -> Iterator[Breach]:
+    if attention.heads % tp:
+        yield "tp", f"{attention.heads} heads are not divisible by tp"
+    kv_heads = attention.kv_heads if attention.kind == "gqa" else attention.heads
+    if kv_heads % tp and tp % kv_heads:
+        yield "tp", f"{kv_heads} key/value heads are neither divided by tp nor copied evenly over it"
+
+
+def _dense(block: Mlp, tp: int) -> Iterator[Breach]:
+    if block.ffn % tp:
+        yield "tp", f"feed-forward width {block.ffn} is not divisible by tp"
+
+
+def _experts(block: Moe, c: Configuration) -> Iterator[Breach]:
+    if block.experts % c.ep:
+        yield "ep", f"{block.experts} experts are not divisible by ep"
+    if block.ffn % c.etp:
+        yield "etp", f"expert width {block.ffn} is not divisible by etp"
+    if block.shared_ffn % c.tp:
+        yield "tp", f"shared expert width {block.shared_ffn} is not divisible by tp"
+    if c.tp > 1 and not c.sp:
+        yield "sp", "experts behind tp > 1 need sequence parallelism"
+
+
+def _sequence(job: Job, c: Configuration) -> Iterator[Breach]:
+    length = job.sequence_length
+    if c.cp > 1 and length % (2 * c.cp):
+        yield "cp", f"sequence length {length} is not divisible by 2 cp"
+    if c.cp > 1 and job.attention == "unfused":
+        yield "cp", "context parallelism needs fused attention"
+    if c.sp and c.tp == 1:
+        yield "sp", "sequence parallelism cuts over a tensor group: tp > 1"
+    if c.sp and length % (c.cp * c.tp):
+        yield "sp", f"sequence length {length} is not divisible by cp x tp"
+    if job.global_batch % (c.dp * c.mbs):
+        yield "mbs", f"global batch {job.global_batch} is not divisible by dp x mbs = {c.dp * c.mbs}"
+
+
+def _pipeline(model: Model, job: Job, c: Configuration) -> Iterator[Breach]:
+    pieces = len(model.layers) + 2
+    if c.pp * c.vp > pieces:
+        yield "pp", f"{c.pp * c.vp} chunks for a chain of {pieces} pieces"
+    if c.vp > 1 and c.pp == 1:
+        yield "vp", "interleaving needs pp > 1"
+    if c.vp > 1 and c.microbatches(job.global_batch) % c.pp:
+        yield "vp", f"interleaving needs micro-batches in multiples of pp = {c.pp}"
+
+
+def option_breaches(options: PlanOptions, configuration: Configuration) -> Iterator[Breach]:
+    """Where ``configuration`` is not what was pinned or forbidden."""
+    for name, value in options.pins.items():
+        if name in CONFIGURATION_FIELDS and getattr(configuration, name) != value:
+            yield name, f"pinned to {value}"
+    for name in options.forbid:
+        if name in CONFIGURATION_FIELDS and getattr(configuration, name) != NEUTRAL.get(name, 1):
+            yield name, "forbidden"

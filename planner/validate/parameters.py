@@ -1,0 +1,78 @@
+"""Parameters a rank holds, from the model's shapes alone: a second count beside the cost model's.
+
+The cost model adds up operators; this adds up matrices, those cut over the tensor group apart from
+those every rank of it holds. Operators know one weight per norm and width, so norm biases and the
+norms of prediction layers may differ; ``slack`` is how many parameters that can be.
+"""
+
+from dataclasses import dataclass
+
+from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
+from costmodels.configuration import Configuration
+from planner.plan.stages import Stage
+from planner.validate.structure import VOCABULARY_MULTIPLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankParameters:
+    dense: float
+    experts: float
+    slack: float
+
+
+def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -> RankParameters:
+    """Of one rank of ``stage``, before ZeRO shards anything."""
+    c, hidden = configuration, model.hidden
+    dense = experts = slack = 0.0
+    block = VOCABULARY_MULTIPLE * c.tp
+    rows = VOCABULARY_MULTIPLE * ((model.vocabulary + block - 1) // block)
+    for chunk in stage.chunks:
+        decoder = model.layers[slice(*chunk.layers)] if chunk.layers else ()
+        prediction = model.mtp_layers[slice(*chunk.mtp_layers)] if chunk.mtp_layers else ()
+        for kind in (model.kinds[k] for k in (*decoder, *prediction)):
+            dense += _attention(kind.attention, hidden, c.tp) + _block(kind, hidden, c.tp) + kind.norm_parameters
+            experts += _experts(kind.block, hidden, c) if isinstance(kind.block, Moe) else 0.0
+            slack += kind.norm_parameters + kind.attention.head_dim * 2
+        dense += sum(model.kinds[k].extra_parameters for k in decoder)
+        dense += len(prediction) * 2 * hidden * (hidden + 1)
+        slack += len(prediction) * 4 * hidden
+        if chunk.embedding:
+            dense += (rows + model.positions) * hidden
+        if chunk.head:
+            slack += model.final_norm_parameters
+            own_copy = not model.tied_embeddings or c.pp > 1
+            dense += model.final_norm_parameters + own_copy * rows * hidden
+            # prediction layers embed their tokens again: away from the first stage, from a copy
+            dense += (bool(model.mtp_layers) and c.pp > 1) * (rows + model.positions) * hidden
+    return RankParameters(dense=dense, experts=experts, slack=slack)
+
+
+def _attention(attention: Attention, hidden: int, tp: int) -> float:
+    a = attention
+    out = a.heads * a.value_dim * hidden / tp + a.out_bias * hidden
+    if a.kind == "mla":
+        down = hidden * (a.q_lora_rank + a.kv_lora_rank + a.rope_dim) + a.q_lora_rank + a.kv_lora_rank
+        up = (a.q_lora_rank or hidden) * a.query_width
+        up += a.kv_lora_rank * a.heads * (a.head_dim - a.rope_dim + a.value_dim)
+        return out + down + up / tp
+    norm = {"none": 0.0, "head": 2.0 * a.head_dim, "full": (a.query_width + a.key_width) / tp}[a.qk_norm]
+    columns = a.query_width / tp + (a.key_width + a.value_width) / min(tp, a.kv_heads)
+    return out + norm + a.sinks * a.heads / tp + (hidden + a.qkv_bias) * columns
+
+
+def _block(kind: LayerKind, hidden: int, tp: int) -> float:
+    block = kind.block
+    if isinstance(block, Mlp):
+        return _feed_forward(hidden, block.ffn / tp, gated=block.gated, bias=block.bias)
+    shared = _feed_forward(hidden, block.shared_ffn / tp, gated=block.gated, bias=False)
+    return shared + block.shared_gate * hidden + block.experts * (hidden + block.router_bias)
+
+
+def _experts(block: Moe, hidden: int, c: Configuration) -> float:
+    one = _feed_forward(hidden, block.ffn / c.etp, gated=block.gated, bias=block.bias)
+    return block.experts / c.ep * one
+
+
+def _feed_forward(hidden: int, width: float, *, gated: bool, bias: bool) -> float:
+    inputs = 2 if gated else 1
+    return (inputs + 1) * hidden * width + bias * (inputs * width + hidden)

@@ -1,0 +1,140 @@
+"""Times and bytes: priced anew from the inputs, and held against formulas that need no pricing."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from costmodels.configuration import Configuration
+from costmodels.step import StepPrice, price_step
+from planner.plan import Plan
+from planner.validate.findings import Report
+from planner.validate.parameters import stage_parameters
+
+MOST_OPERATIONS = 5_000_000
+"""Micro-batches x chunks that are still simulated; the largest real plans have tens of thousands."""
+
+STEP_FIGURES = (
+    "step_seconds", "pipeline_seconds", "gradient_seconds", "optimizer_seconds", "parameter_seconds",
+    "overhead_seconds", "bubble_fraction",
+)  # fmt: skip
+PASSES = ("forward_seconds", "input_grad_seconds", "weight_grad_seconds", "recompute_seconds")
+MEMORY_ITEMS = (
+    "weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "workspace_bytes", "runtime_bytes",
+)  # fmt: skip
+
+
+def check_prices(plan: Plan, report: Report) -> None:
+    """Price the plan's own cut and compare every figure; the structure must already hold."""
+    price = price_again(plan, plan.configuration(), plan.boundaries(), "/stages", report)
+    if price is None:
+        return
+    total = {name: getattr(price, name) for name in STEP_FIGURES} | {"exposed_seconds": price.exposed_seconds}
+    report.same_fields("price.step", "/prediction", plan.prediction.model_dump(), total, "as priced anew")
+    for index, (stage, again) in enumerate(zip(plan.stages, price.stages, strict=True)):
+        path = f"/stages/{index}"
+        held = {"dense": again.dense_parameters, "experts": again.expert_parameters}
+        report.same_fields(
+            "price.parameters", f"{path}/parameters_per_rank", stage.parameters_per_rank.model_dump(), held, "as priced anew"
+        )
+        for name in ("send_seconds", "busy_seconds"):
+            report.same("price.stage", f"{path}/{name}", getattr(stage, name), getattr(again, name), "as priced anew")
+        for number, (chunk, chunk_again) in enumerate(zip(stage.chunks, again.chunks, strict=True)):
+            report.same_fields(
+                "price.chunk", f"{path}/chunks/{number}", chunk.model_dump(), asdict(chunk_again), "as priced anew"
+            )
+        report.same_fields(
+            "price.memory", f"{path}/memory", stage.memory.model_dump(), asdict(again.memory), "as priced anew"
+        )
+
+
+def price_again(
+    plan: Plan, configuration: Configuration, boundaries: Sequence[int], path: str, report: Report
+) -> StepPrice | None:
+    """The price of a configuration cut at ``boundaries``; None, with a finding, when there is none."""
+    operations = configuration.microbatches(plan.job().global_batch) * (len(boundaries) - 1)
+    if operations > MOST_OPERATIONS:
+        report.add("price.size", path, f"over {MOST_OPERATIONS} operations a step: not simulated, not checked")
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            return price_step(
+                plan.model(), plan.cluster(), plan.job(), plan.calibration(), configuration, boundaries
+            )
+    except Exception as error:  # whatever the inputs make the cost model do, the report goes on
+        report.add("price.none", path, f"cannot be priced: {type(error).__name__}: {error}")
+        return None
+
+
+def check_stage_figures(plan: Plan, report: Report) -> None:
+    """Parameters by their matrices, states by bytes a parameter, sums, capacity, micro-batches alive."""
+    model, configuration, cluster = plan.model(), plan.configuration(), plan.cluster()
+    capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
+    stages, microbatches = len(plan.stages), plan.parallelism.microbatches
+    for index, stage in enumerate(plan.stages):
+        path, memory = f"/stages/{index}", stage.memory
+        held = stage.parameters_per_rank
+        counted = stage_parameters(model, configuration, stage)
+        report.require(
+            abs(held.dense - counted.dense) <= counted.slack + 1e-9 * counted.dense,
+            "stages.parameters",
+            f"{path}/parameters_per_rank/dense",
+            f"the matrices on a rank have {counted.dense:.0f} parameters, norms +-{counted.slack:.0f}",
+            held.dense,
+        )
+        report.same(
+            "stages.parameters",
+            f"{path}/parameters_per_rank/experts",
+            held.experts,
+            counted.experts,
+            "routed experts on a rank",
+        )
+        _check_states(plan, index, report)
+        parts = sum(getattr(memory, name) for name in MEMORY_ITEMS)
+        report.same("memory.sum", f"{path}/memory/peak_bytes", memory.peak_bytes, parts, "sum of its parts")
+        report.same(
+            "memory.capacity", f"{path}/memory/capacity_bytes", memory.capacity_bytes, capacity, "GPU memory less the reserve"
+        )
+        left = memory.capacity_bytes - memory.peak_bytes
+        report.require(
+            abs(memory.free_bytes - left) <= 1e-9 * memory.capacity_bytes,
+            "memory.free",
+            f"{path}/memory/free_bytes",
+            f"capacity less peak is {left!r}",
+            memory.free_bytes,
+        )
+        report.require(
+            memory.peak_bytes <= capacity,
+            "memory.fits",
+            f"{path}/memory/peak_bytes",
+            f"exceeds the capacity of {capacity:.0f} bytes by {(memory.peak_bytes - capacity) / 1e9:.2f} GB",
+            memory.peak_bytes,
+        )
+        if plan.schedule.name == "1f1b":
+            report.same(
+                "memory.in_flight",
+                f"{path}/memory/in_flight",
+                memory.in_flight,
+                min(microbatches, stages - index),
+                "1F1B holds at most pp - i micro-batches on stage i",
+            )
+        work = microbatches * sum(getattr(chunk, name) for chunk in stage.chunks for name in PASSES)
+        report.same("stages.busy", f"{path}/busy_seconds", stage.busy_seconds, work, "all micro-batches of all chunks")
+
+
+def _check_states(plan: Plan, index: int, report: Report) -> None:
+    """Mixed-precision Adam: 2 bytes of weights, 4 of gradients, 12 of states a parameter, each
+    sharded from ZeRO stage 3, 2 and 1 over the replicas of a rank."""
+    degrees, stage = plan.parallelism, plan.stages[index]
+    held = stage.parameters_per_rank
+    for name, size, sharded_from in (("weights", 2, 3), ("gradients", 4, 2), ("optimizer", 12, 1)):
+        sharded = degrees.zero >= sharded_from
+        dense = held.dense / (degrees.dp * degrees.cp if sharded else 1)
+        experts = held.experts / (degrees.edp if sharded else 1)
+        report.same(
+            "memory.states",
+            f"/stages/{index}/memory/{name}_bytes",
+            getattr(stage.memory, f"{name}_bytes"),
+            float(size * (dense + experts)),
+            f"{size} bytes a parameter, over the replicas from ZeRO {sharded_from}",
+        )

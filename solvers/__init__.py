@@ -1,0 +1,1 @@
+"""How to choose: numbers in, a solution with a bound out."""

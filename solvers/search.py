@@ -1,0 +1,198 @@
+"""Exact best-first search over a finite set, with lower bounds that tighten when needed.
+
+Each candidate i has a coarse bound c_i, on demand a refined one r_i >= c_i, and a value v_i, with
+c_i <= r_i <= v_i. Whichever open candidate has the smallest bound is refined, or evaluated if it
+has been. Proof of the result: every candidate that was not evaluated has a value of at least the
+smallest open bound; the search ends when that is at least the k-th best value seen, so no candidate
+left out belongs to the k best.
+"""
+
+import heapq
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers.solution import Solution, Status, Stop, relative_gap
+from solvers.stop import NoLimit, StoppingRule
+
+Bounds: TypeAlias = NDArray[np.float64]
+Refine: TypeAlias = Callable[[NDArray[np.intp]], ArrayLike]
+
+BATCH = 64
+TOLERANCE = 1e-9
+
+
+class Ranked(NamedTuple):
+    """A candidate, by its index in the bounds, and its value."""
+
+    candidate: int
+    value: float
+
+
+class Progress(NamedTuple):
+    """Told after each evaluation: the best value so far, the bound on all, evaluations so far."""
+
+    value: float
+    lower_bound: float
+    evaluated: int
+
+
+SearchResult: TypeAlias = Solution[tuple[Ranked, ...]]
+
+
+class InadmissibleBoundError(ValueError):
+    """A candidate's value is below its own lower bound: the search would have been wrong."""
+
+
+def best_first(
+    bounds: ArrayLike,
+    refine: Refine | None,
+    evaluate: Callable[[int], float],
+    *,
+    keep: int = 1,
+    gap: float = 0.0,
+    stop: StoppingRule | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> SearchResult:
+    """The ``keep`` candidates of least value, best first, ties to the lower index.
+
+    ``bounds`` [candidates] are coarse lower bounds, inf for an impossible candidate. ``refine`` maps
+    indices to tighter bounds of the same length (inf: impossible). ``evaluate`` gives a candidate's
+    value (inf: infeasible). The search ends when no open bound is below the ``keep``-th value less
+    ``gap`` of it, when ``stop`` says so, or on Ctrl-C, which returns what was found. Only then is
+    the status ``optimal`` when the gap is met.
+
+    Counts: ``candidates``; ``impossible`` by coarse bound; ``refined``; ``refined_impossible``;
+    ``evaluated``; ``infeasible`` on evaluation; ``cut`` by their bound, never evaluated; ``proven``,
+    how many of the ranked no open candidate can displace.
+    Raises ``InadmissibleBoundError`` when a value is below its bound by more than 1e-9 of it, and
+    ``ValueError`` for an undefined bound or value.
+    """
+    if keep < 1:
+        raise ValueError(f"keep: {keep} must be at least 1")
+    if not gap >= 0:
+        raise ValueError(f"gap: {gap} must not be negative")
+    began = time.perf_counter()
+    search = _Search(_defined("bounds", bounds), refine, evaluate, keep)
+    why = _run(search, gap, stop or NoLimit(), on_progress)
+    return search.result(why, gap, time.perf_counter() - began)
+
+
+def _run(
+    search: "_Search", gap: float, stop: StoppingRule, on_progress: Callable[[Progress], None] | None
+) -> Stop:
+    try:
+        while True:
+            open_bound, worst = search.open_bound(), search.worst_kept()
+            if open_bound == np.inf or open_bound >= worst:
+                return "exhausted"
+            if worst < np.inf and open_bound >= worst - gap * abs(worst):
+                return "gap"
+            if why := stop(search.evaluated):
+                return why
+            if search.step() and on_progress:
+                best = search.best[0].value if search.best else np.inf
+                on_progress(Progress(best, min(best, search.open_bound()), search.evaluated))
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+class _Search:
+    """The open candidates, coarse ones in a sorted array and refined ones in a heap, and the best."""
+
+    def __init__(
+        self, coarse: Bounds, refine: Refine | None, evaluate: Callable[[int], float], keep: int
+    ) -> None:
+        self.coarse, self.refine, self.evaluate, self.keep = coarse, refine, evaluate, keep
+        finite = np.flatnonzero(coarse < np.inf)
+        self.queue = finite[np.argsort(coarse[finite], kind="stable")]
+        self.taken = 0
+        self.refined: list[tuple[float, int]] = []
+        self.best: list[Ranked] = []
+        self.evaluated = self.infeasible = self.ruled_out = 0
+
+    def next_coarse(self) -> float:
+        return float(self.coarse[self.queue[self.taken]]) if self.taken < len(self.queue) else np.inf
+
+    def open_bound(self) -> float:
+        return min(self.next_coarse(), self.refined[0][0] if self.refined else np.inf)
+
+    def worst_kept(self) -> float:
+        return self.best[-1].value if len(self.best) == self.keep else np.inf
+
+    def step(self) -> bool:
+        """Refines a batch or evaluates one candidate; whether it was the latter."""
+        if self.next_coarse() < np.inf and (not self.refined or self.next_coarse() <= self.refined[0][0]):
+            self._refine_batch()
+            return False
+        self._evaluate_first()
+        return True
+
+    def _refine_batch(self) -> None:
+        batch = self.queue[self.taken : self.taken + BATCH]
+        batch = batch[self.coarse[batch] < self.worst_kept()]
+        bounds = self.coarse[batch]
+        if self.refine is not None:
+            tighter = _defined("refined bounds", self.refine(batch))
+            if tighter.shape != batch.shape:
+                raise ValueError(f"refined bounds: shape {tighter.shape} for {len(batch)} candidates")
+            bounds = np.maximum(bounds, tighter)
+        for bound, index in zip(bounds.tolist(), batch.tolist(), strict=True):
+            if bound < np.inf:
+                heapq.heappush(self.refined, (bound, index))
+        self.ruled_out += int(np.isinf(bounds).sum())
+        self.taken += len(batch)
+
+    def _evaluate_first(self) -> None:
+        bound, index = self.refined[0]  # stays open until it is ranked: an interrupt loses nothing
+        value = float(self.evaluate(index))
+        if np.isnan(value):
+            raise ValueError(f"candidate {index}: its value is undefined")
+        if value < bound - TOLERANCE * abs(bound):
+            raise InadmissibleBoundError(f"candidate {index}: value {value!r} is below its bound {bound!r}")
+        if value < np.inf:
+            ranked = sorted([*self.best, Ranked(index, value)], key=lambda r: (r.value, r.candidate))
+            self.best = ranked[: self.keep]
+        else:
+            self.infeasible += 1
+        self.evaluated += 1
+        heapq.heappop(self.refined)
+
+    def result(self, why: Stop, gap: float, seconds: float) -> SearchResult:
+        open_bound = self.open_bound()
+        value = self.best[0].value if self.best else np.inf
+        bound = min(value, open_bound)
+        status: Status = "feasible"
+        if not self.best and open_bound == np.inf:
+            status = "infeasible"
+        elif self.best and (why in ("exhausted", "gap") or relative_gap(value, bound) <= gap):
+            status = "optimal"
+        counts = {
+            "candidates": len(self.coarse),
+            "impossible": len(self.coarse) - len(self.queue),
+            "refined": self.taken if self.refine is not None else 0,
+            "refined_impossible": self.ruled_out,
+            "evaluated": self.evaluated,
+            "infeasible": self.infeasible,
+            "cut": len(self.queue) - self.ruled_out - self.evaluated,
+            "proven": sum(ranked.value <= open_bound for ranked in self.best),
+        }
+        return Solution(
+            value=value,
+            lower_bound=bound,
+            status=status,
+            stop=why,
+            choice=tuple(self.best) or None,
+            seconds=seconds,
+            counts=counts,
+        )
+
+
+def _defined(name: str, values: ArrayLike) -> Bounds:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or np.isnan(array).any():
+        raise ValueError(f"{name}: one defined number per candidate is needed, got shape {array.shape}")
+    return array
