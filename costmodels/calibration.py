@@ -61,11 +61,11 @@ class Calibration:
     """Speed of a grouped (expert) GEMM over that of one GEMM with all its rows."""
     attention_forward_fraction: float = _figure("fraction")
     """Share of the dense BF16 peak that fused attention reaches in a short benchmark, forward, attended
-    pairs counted only, over unbounded keys and head dimensions."""
+    pairs counted only, over unboundedly many keys at head dimension 128."""
     attention_keys_half: float = _figure("elements", may_be_zero=True)
     """Attended keys at which half of that is reached."""
     attention_head_half: float = _figure("elements", may_be_zero=True)
-    """Head dimension at which half of that is reached."""
+    """Head dimension at which half of the speed over unbounded ones is reached."""
     attention_backward_ratio: float = _figure("factor")
     """Backward over forward seconds of fused attention."""
     memory_fraction: float = _figure("fraction")
@@ -126,8 +126,7 @@ class Calibration:
     def adjusted(self, *, kind: Kind, source: str, **values: float) -> "Calibration":
         """A copy with some figures replaced, for a reason that ``kind`` and ``source`` state."""
         changed = {
-            key: {"value": value, "unit": _unit(key), "kind": kind, "source": source}
-            for key, value in values.items()
+            key: {"value": value, "unit": _unit(key), "kind": kind, "source": source} for key, value in values.items()
         }
         return _assemble(self.name, self.figures, changed, where=self.name)
 
@@ -229,9 +228,7 @@ def _table(figures: object, where: str) -> Mapping[str, object]:
     return cast(Mapping[str, object], figures)
 
 
-def _assemble(
-    name: str, base: Mapping[str, Figure], changed: Mapping[str, object], *, where: str
-) -> Calibration:
+def _assemble(name: str, base: Mapping[str, Figure], changed: Mapping[str, object], *, where: str) -> Calibration:
     given = dict(base) | {key: _parse(key, entry, where) for key, entry in changed.items()}
     missing = [key for key in FIGURES if key not in given]
     if missing:

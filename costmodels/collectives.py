@@ -71,25 +71,19 @@ class _Paths:
         return np.asarray(np.where(runs, seconds + self.calibration.collective_launch_seconds, 0.0))
 
 
-def all_gather_seconds(
-    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
-) -> Seconds:
+def all_gather_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """Every rank ends with ``size_bytes``, 1/n from each: a ring, (n-1)/n of the bytes."""
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
     return paths.timed(paths.sent(group.size) * size / paths.bus + paths.ring_latency, size)
 
 
-def reduce_scatter_seconds(
-    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
-) -> Seconds:
+def reduce_scatter_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """Every rank ends with 1/n of the sum of ``size_bytes``: an all-gather run backwards."""
     return all_gather_seconds(size_bytes, group, cluster, calibration)
 
 
-def all_reduce_seconds(
-    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
-) -> Seconds:
+def all_reduce_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """Every rank ends with the sum of ``size_bytes`` S, by the fastest of two ways.
 
     Ring: 2 (n-1)/n S. Double tree over D domains (Sanders et al. 2009, as in NCCL): 2 (D-1)/D S leave
@@ -109,9 +103,7 @@ def all_reduce_seconds(
     return paths.timed(np.minimum(ring, tree), size)
 
 
-def broadcast_seconds(
-    size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
-) -> Seconds:
+def broadcast_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """One rank's ``size_bytes`` to all others, in a pipelined chain."""
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
@@ -148,9 +140,7 @@ def all_to_all_seconds(
     return paths.timed(moving / calibration.all_to_all_fraction + hop, size)
 
 
-def send_seconds(
-    size_bytes: ArrayLike, crosses: ArrayLike, cluster: Cluster, calibration: Calibration
-) -> Seconds:
+def send_seconds(size_bytes: ArrayLike, crosses: ArrayLike, cluster: Cluster, calibration: Calibration) -> Seconds:
     """``size_bytes`` from one GPU to another; ``crosses``: out of the domain, over one NIC share."""
     size = np.asarray(size_bytes, dtype=np.float64)
     up, out = cluster.scale_up, cluster.scale_out

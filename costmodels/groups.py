@@ -47,10 +47,11 @@ def group_shape(size: ArrayLike, stride: ArrayLike, domain_gpus: ArrayLike) -> G
     spanned = np.where(inside, 1, np.where(scattered, sizes, block // domains))
     uneven = ~inside & ~scattered & ((domains % strides != 0) | (block % domains != 0))
     if uneven.any():
-        per_domain, spanned = per_domain.copy(), spanned.copy()
-        for at in zip(*np.nonzero(np.atleast_1d(uneven)), strict=True):
-            triple = (int(np.atleast_1d(a)[at]) for a in (sizes, strides, domains))
-            np.atleast_1d(per_domain)[at], np.atleast_1d(spanned)[at] = _worst_group(*triple)
+        triples = np.stack([np.atleast_1d(a)[np.atleast_1d(uneven)] for a in (sizes, strides, domains)])
+        distinct, index = np.unique(triples, axis=1, return_inverse=True)
+        worst = np.array([_worst_group(*map(int, triple)) for triple in distinct.T])[index.reshape(-1)]
+        np.place(per_domain, uneven, worst[:, 0])
+        np.place(spanned, uneven, worst[:, 1])
     return Group(size=sizes.copy(), ranks_per_domain=per_domain, domains=spanned)
 
 

@@ -93,7 +93,8 @@ def attention_seconds(
     rate = _wide_peak(gpu) * c.attention_forward_fraction * c.gemm_sustained_fraction
     dims = query_dim + value_dim
     pairs = batch * heads * queries * (keys + c.attention_keys_half)
-    flops = 2.0 * pairs * (dims + 2.0 * c.attention_head_half)
+    # relative to a head dimension of 128, where the fraction is stated
+    flops = 2.0 * pairs * (dims + 2.0 * c.attention_head_half) * 128.0 / (128.0 + c.attention_head_half)
     moved = OUTPUT_BYTES * batch * heads * (queries + keys) * dims
     runs = batch * heads * queries * keys * dims > 0
     forward = _bound(flops / rate, moved, gpu, calibration, runs)

@@ -14,6 +14,7 @@ from costmodels.groups import group_shape
 from costmodels.operators import (
     BF16_BYTES,
     FP32_BYTES,
+    Collective,
     Communication,
     CoreAttention,
     Gemm,
@@ -137,13 +138,14 @@ class LayerBuilder:
         size = BF16_BYTES * self.tokens * self.hidden
         with_sp = np.where(self.shards.sp == 1, size, 0.0)
         group = self.tensor_group
+        plan: tuple[tuple[Collective, Column, Calls], ...] = (
+            ("all_gather", with_sp, gathered),
+            ("reduce_scatter", with_sp, scattered),
+            ("all_reduce", size - with_sp, reduced),
+        )
         return [
             Communication(collective=collective, group=group, size_bytes=moved, calls=calls, work="tensor")
-            for collective, moved, calls in (
-                ("all_gather", with_sp, gathered),
-                ("reduce_scatter", with_sp, scattered),
-                ("all_reduce", size - with_sp, reduced),
-            )
+            for collective, moved, calls in plan
         ]
 
     # -- attention --------------------------------------------------------------------------
@@ -189,11 +191,12 @@ class LayerBuilder:
         self, attention: Attention, queries: Column, keys_and_values: Column
     ) -> list[Operator]:
         width = queries + keys_and_values
-        small = {
+        norm_weights: dict[str, Column | float] = {
             "none": 0.0,
             "head": 2.0 * attention.head_dim,
             "full": (attention.query_width + attention.key_width) / self.tp,
-        }[attention.qk_norm] + attention.sinks * attention.heads / self.tp
+        }
+        small = norm_weights[attention.qk_norm] + attention.sinks * attention.heads / self.tp
         projection = Gemm(
             m=self.tokens,
             n=width,
@@ -360,6 +363,7 @@ class LayerBuilder:
     def _expert_tensor_collectives(self, gathered_bytes: Column) -> list[Operator]:
         """The ranks that share an expert gather each other's tokens and reduce-scatter the results."""
         moved = np.where(self.shards.etp > 1, gathered_bytes, 0.0)
+        collectives: tuple[Collective, ...] = ("all_gather", "reduce_scatter")
         return [
             Communication(
                 collective=collective,
@@ -368,13 +372,5 @@ class LayerBuilder:
                 calls=(1, 1, 0),
                 work="tensor",
             )
-            for collective in ("all_gather", "reduce_scatter")
+            for collective in collectives
         ]
-
-
-def parameters(operators: list[Operator], *, expert: bool) -> Column | float:
-    """Parameters one rank holds of these operators: the routed experts' or the others'."""
-    return sum(
-        (np.asarray(op.parameters, dtype=np.float64) for op in operators if op.expert == expert),
-        start=np.zeros(()),
-    )

@@ -18,6 +18,7 @@ from costmodels.hardware import Cluster
 from costmodels.sharding import Column
 
 Work = Literal["gemm", "attention", "memory", "tensor", "context", "expert"]
+Collective = Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all"]
 FP32_BYTES = 4
 BF16_BYTES = 2
 
@@ -201,7 +202,7 @@ class Communication:
     contention factor. Tensor collectives expose the calibrated share instead.
     """
 
-    collective: Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all"]
+    collective: Collective
     group: Group
     size_bytes: Column
     calls: tuple[float, float, float]

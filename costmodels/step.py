@@ -342,7 +342,9 @@ class StepModel:
 
 def _overlapped(communication: Column, compute: Column, late: Column, contention: float) -> Column:
     """What is exposed of ``communication`` whose share ``late`` starts after the computation ends."""
-    return late * communication + exposed_seconds((1 - late) * communication, (1 - late) * compute, contention)
+    return late * communication + exposed_seconds(
+        (1 - late) * communication, (1 - late) * compute, contention
+    )
 
 
 def price_step(

@@ -103,7 +103,12 @@ class _Fits:
     """Whether some configuration of a changed problem fits."""
 
     def __init__(
-        self, model: Model, job: Job, calibration: Calibration, pins: dict[str, int | str], forbid: frozenset[str]
+        self,
+        model: Model,
+        job: Job,
+        calibration: Calibration,
+        pins: dict[str, int | str],
+        forbid: frozenset[str],
     ) -> None:
         self.model, self.job, self.calibration = model, job, calibration
         self.pins, self.forbid = pins, forbid

@@ -21,7 +21,8 @@ from costmodels.hardware import Cluster
 from costmodels.sharding import Column
 from costmodels.step import StepModel, StepPrice, price_cut
 from costmodels.timeline import makespan_bound
-from solvers.partition import ChunkMemory, bottleneck_partition
+from solvers.chunk_memory import ChunkMemory
+from solvers.partition import bottleneck_partition
 
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
@@ -156,11 +157,13 @@ class Pricing:
         """The candidate's cut; where none fits in memory, the one with the least bottleneck."""
         step = self.step.take(np.array([index]))
         cut = self._cut(step, 0)
-        return cut.boundaries or self._balanced(step, 0, memory=None)[0]
+        found = cut.boundaries or self._balanced(step, 0, memory=None)[0]
+        assert found is not None  # without memory to respect there always is a cut
+        return found
 
     def _cut(self, step: StepModel, i: int) -> Cut:
-        """The bottleneck-optimal cut that fits in memory (one chunk a stage), or the bottleneck-optimal
-        cut if it fits (interleaved, where a stage's chunks share its memory)."""
+        """One chunk a stage: the cut that fits with the least bound on its 1F1B makespan. Interleaved:
+        the cut with the least largest chunk, if it fits (a stage's chunks share its memory)."""
         memory = self._chunk_memory(step, i) if step.columns.vp[i] == 1 else None
         boundaries, shortfall = self._balanced(step, i, memory)
         if boundaries is None:
@@ -171,8 +174,15 @@ class Pricing:
     def _balanced(
         self, step: StepModel, i: int, memory: ChunkMemory | None
     ) -> tuple[tuple[int, ...] | None, float]:
-        load = self._items(step, i, step.forward_seconds + step.backward_seconds)
-        solution = bottleneck_partition(load, int(step.columns.pp[i] * step.columns.vp[i]), memory=memory)
+        stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
+        forward = self._items(step, i, step.forward_seconds)
+        load = forward + self._items(step, i, step.backward_seconds)
+        if chunks == stages:
+            # the 1F1B makespan that stage j forces, less one micro-batch's chain (solvers.partition)
+            later = int(step.microbatches[i]) - 1
+            warmup = np.minimum(stages - 1 - np.arange(stages), later)[:, None]
+            load = later * load - warmup * forward if later else load
+        solution = bottleneck_partition(load, chunks, memory=memory)
         if solution.choice is None:
             return None, solution.shortfall
         return (*(int(b) for b in solution.choice[:-1]), len(step.chain.types)), 0.0
@@ -192,7 +202,7 @@ class Pricing:
         return ChunkMemory(
             static_bytes=self._items(step, i, step.state.total),
             activation_bytes=self._items(step, i, step.saved_bytes),
-
+            transient_bytes=self._items(step, i, step.transient_bytes, np.max),
             in_flight=np.minimum(int(step.microbatches[i]), stages - np.arange(stages)).astype(np.float64),
             fixed_bytes=fixed,
             cap_bytes=step.allocatable_bytes,

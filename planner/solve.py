@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration, load_calibration
+from costmodels.calibration import load_calibration
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
 from costmodels.step import StepPrice
@@ -67,7 +67,7 @@ def solve(
     model: Model,
     job: Job,
     *,
-    options: SolveOptions = SolveOptions(),  # noqa: B008 - frozen
+    options: SolveOptions = SolveOptions(),
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """The fastest configuration of the stated space that fits, with its proof.
@@ -130,7 +130,9 @@ def solve(
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
 
-METHOD = "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
+METHOD = (
+    "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
+)
 
 
 def _certify(
@@ -168,8 +170,10 @@ def _alternative(pricing: Pricing, best: int, other: int) -> Alternative:
 
 def why_slower(winner: StepPrice, loser: StepPrice) -> str:
     """The part of the step in which ``loser`` gives most away, in words."""
-    lost = {name: after - before for (name, before), after in zip(
-        _parts(winner).items(), _parts(loser).values(), strict=True)}
+    lost = {
+        name: after - before
+        for (name, before), after in zip(_parts(winner).items(), _parts(loser).values(), strict=True)
+    }
     name, seconds = max(lost.items(), key=lambda item: item[1])
     if seconds <= 0:
         return "as fast; kept for comparison"

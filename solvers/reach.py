@@ -41,7 +41,7 @@ def splittable(limits: Limits) -> bool:
     end = 0
     for chunk in range(chunks):
         end = min(int(limits[chunk, end]), items - (chunks - 1 - chunk))
-    return end == items
+    return bool(end == items)
 
 
 def even_split(limits: Limits, prefix: NDArray[np.float64], slack: float) -> NDArray[np.intp]:

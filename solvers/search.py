@@ -81,9 +81,7 @@ def best_first(
     return search.result(why, gap, time.perf_counter() - began)
 
 
-def _run(
-    search: "_Search", gap: float, stop: StoppingRule, on_progress: Callable[[Progress], None] | None
-) -> Stop:
+def _run(search: "_Search", gap: float, stop: StoppingRule, on_progress: Callable[[Progress], None] | None) -> Stop:
     try:
         while True:
             open_bound, worst = search.open_bound(), search.worst_kept()
@@ -103,9 +101,7 @@ def _run(
 class _Search:
     """The open candidates, coarse ones in a sorted array and refined ones in a heap, and the best."""
 
-    def __init__(
-        self, coarse: Bounds, refine: Refine | None, evaluate: Callable[[int], float], keep: int
-    ) -> None:
+    def __init__(self, coarse: Bounds, refine: Refine | None, evaluate: Callable[[int], float], keep: int) -> None:
         self.coarse, self.refine, self.evaluate, self.keep = coarse, refine, evaluate, keep
         finite = np.flatnonzero(coarse < np.inf)
         self.queue = finite[np.argsort(coarse[finite], kind="stable")]

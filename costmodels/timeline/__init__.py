@@ -4,7 +4,7 @@ from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
 from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts
 from costmodels.timeline.orders import BACKWARD, FORWARD, SCHEDULES, Order, Schedule, schedule_order
-from costmodels.timeline.simulate import Timeline, makespan_seconds, simulate
+from costmodels.timeline.simulation import Timeline, makespan_seconds, simulate
 
 __all__ = [
     "BACKWARD",

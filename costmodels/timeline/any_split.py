@@ -64,9 +64,7 @@ def stage_load_caps(
     return _cap(makespan_seconds, stage, stages, microbatches, forward_share, link_seconds, chain, 0.0)
 
 
-def _largest_total(
-    makespan: Seconds, p: Seconds, m: Seconds, share: Seconds, link: Seconds, chain: Seconds
-) -> Seconds:
+def _largest_total(makespan: Seconds, p: Seconds, m: Seconds, share: Seconds, link: Seconds, chain: Seconds) -> Seconds:
     total = np.zeros_like(makespan)
     for stage in range(int(p.max(initial=0))):
         cap = _cap(makespan, stage, p, m, share, link, chain, total)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.orders import BACKWARD, FORWARD, Order
-from costmodels.timeline.simulate import check_costs
+from costmodels.timeline.simulation import check_costs
 
 Counts = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.orders import FORWARD, Order
-from costmodels.timeline.simulate import Timeline
+from costmodels.timeline.simulation import Timeline
 
 
 def peak_activation(order: Order, chunk_activation_bytes: ArrayLike) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ the backwards left over come last.
 
 Forwards of the interleaved schedule go through the device's chunks in groups of p micro-batches:
 p micro-batches of its first chunk, the same p of its second, and so on; backwards likewise from
-its last chunk to its first. Up to 2023 Megatron-LM ran all forwards first when m = p; it no
+its last chunk to its first. Older Megatron-LM ran all forwards first when m = p; it no
 longer does, and neither does this.
 """
 
@@ -119,6 +119,4 @@ def _check(schedule: str, stages: int, chunks: int, microbatches: int) -> None:
     elif chunks == 1:
         raise ValueError("chunks_per_stage: interleaved-1f1b needs at least 2 per stage; use 1f1b")
     elif microbatches % stages:
-        raise ValueError(
-            f"microbatches: interleaved-1f1b needs a multiple of the {stages} stages, not {microbatches}"
-        )
+        raise ValueError(f"microbatches: interleaved-1f1b needs a multiple of the {stages} stages, not {microbatches}")

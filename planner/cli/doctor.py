@@ -49,9 +49,7 @@ def diagnose() -> Diagnosis:
     packages = [Package(name=n, version=installed(n), required=True, use="always") for n in REQUIRED]
     packages += [Package(name=n, version=installed(n), required=False, use=u) for n, u in OPTIONAL.items()]
     have = {package.name for package in packages if package.version}
-    problems = [
-        f"{p.name} is missing: pip install {p.name}" for p in packages if p.required and not p.version
-    ]
+    problems = [f"{p.name} is missing: pip install {p.name}" for p in packages if p.required and not p.version]
     if {"highspy", "ortools"} <= have:
         problems.append(CLASH)
     return Diagnosis(
@@ -74,13 +72,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         echo_json(found)
     else:
-        click.echo(
-            f"meshwright {found.meshwright or 'not installed'}, Python {found.python}, {found.platform}\n"
-        )
-        rows = [
-            (p.name, p.version or "-", "required" if p.required else "optional", p.use)
-            for p in found.packages
-        ]
+        click.echo(f"meshwright {found.meshwright or 'not installed'}, Python {found.python}, {found.platform}\n")
+        rows = [(p.name, p.version or "-", "required" if p.required else "optional", p.use) for p in found.packages]
         click.echo(table(("package", "version", "need", "used for"), rows, left=4))
         click.echo("\n" + ("\n".join(f"problem: {p}" for p in found.problems) or "No problems found."))
     ctx.exit(1 if found.problems else 0)

@@ -60,6 +60,6 @@ def _search_again(plan: "Plan", pins: "dict[str, int | str]") -> "Outcome":
 
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "calibration.json"
-        figures.write_text(json.dumps({"figures": plan.calibration().to_mapping()["figures"]}))
+        figures.write_text(json.dumps(plan.calibration().to_mapping()))
         options = SolveOptions(pins=pins, gap=plan.inputs.options.gap, top_k=1, calibration=figures)
         return search(plan.cluster(), plan.model(), plan.job(), options)

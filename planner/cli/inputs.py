@@ -21,15 +21,9 @@ def job_options(required: bool) -> Callable[[Callable[..., Any]], Callable[..., 
         for option in reversed(
             [
                 click.argument("cluster", required=required),
-                click.option(
-                    "--model", required=required, help="Catalogue name, HF config.json or model YAML."
-                ),
-                click.option(
-                    "--global-batch", type=int, required=required, metavar="N", help="Sequences a step."
-                ),
-                click.option(
-                    "--seq-len", type=int, required=required, metavar="S", help="Tokens a sequence."
-                ),
+                click.option("--model", required=required, help="Catalogue name, HF config.json or model YAML."),
+                click.option("--global-batch", type=int, required=required, metavar="N", help="Sequences a step."),
+                click.option("--seq-len", type=int, required=required, metavar="S", help="Tokens a sequence."),
                 click.option(
                     "--precision",
                     type=click.Choice(PRECISIONS),

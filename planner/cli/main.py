@@ -66,16 +66,18 @@ class LazyGroup(click.Group):
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"meshwright {version('meshwright')}")
+        try:
+            number = version("meshwright")
+        except PackageNotFoundError:
+            number = "(a checkout that is not installed)"
+        click.echo(f"meshwright {number}")
         ctx.exit()
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it."
-)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it.")
 @click.pass_context
 def group(ctx: click.Context) -> None:
     """Plan distributed training: cluster, model and job in; configuration, plan and proof out.

@@ -46,17 +46,13 @@ def command(
     """
     if rows is not None:
         if cluster or model or config or global_batch or seq_len:
-            raise click.UsageError(
-                "--rows takes everything from the table: leave CLUSTER, --model and the job out."
-            )
+            raise click.UsageError("--rows takes everything from the table: leave CLUSTER, --model and the job out.")
         from planner.cli.rows import predict_table
 
         predict_table(rows, output, calibration, as_json)
         return
     if cluster is None or model is None or global_batch is None or seq_len is None or config is None:
-        raise click.UsageError(
-            "needs CLUSTER, --model, --global-batch, --seq-len and --config; or --rows FILE."
-        )
+        raise click.UsageError("needs CLUSTER, --model, --global-batch, --seq-len and --config; or --rows FILE.")
     if output is not None:
         raise click.UsageError("-o goes with --rows.")
     from planner.cli.inputs import load_inputs

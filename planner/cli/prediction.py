@@ -32,9 +32,7 @@ def describe(found: "Prediction") -> str:
     rows = []
     for index, stage in enumerate(price.stages):
         forward = sum(chunk.forward_seconds for chunk in stage.chunks)
-        backward = sum(
-            c.input_grad_seconds + c.weight_grad_seconds + c.recompute_seconds for c in stage.chunks
-        )
+        backward = sum(c.input_grad_seconds + c.weight_grad_seconds + c.recompute_seconds for c in stage.chunks)
         peak = stage.memory.peak_bytes
         rows.append(
             (

@@ -14,7 +14,9 @@ def command(what: str) -> None:
 
         echo_json(plan_schema())
         return
+    from pydantic import BaseModel
+
     from planner.specs import ClusterSpec, JobSpec, ModelSpec
 
-    specs = {"cluster": ClusterSpec, "model": ModelSpec, "job": JobSpec}
+    specs: dict[str, type[BaseModel]] = {"cluster": ClusterSpec, "model": ModelSpec, "job": JobSpec}
     echo_json(specs[what].model_json_schema())

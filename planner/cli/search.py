@@ -29,11 +29,11 @@ def search(cluster: "Cluster", model: "Model", job: "Job", options: "SolveOption
 def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
     """What to say when there is no plan: why nothing fits, or that time ran out first."""
     report = outcome.infeasibility
-    lines = list(report.lines) if report else ["no configuration was priced within the time limit"]
+    lines = list(report.lines) if report else [f"{outcome.status}: the time limit came before the first price"]
     if as_json:
         echo_json({"status": outcome.status, "reasons": lines})
     else:
-        click.echo(f"{outcome.status}: " + "\n  ".join(lines))
+        click.echo("\n".join(lines))
 
 
 def _describe(state: "Progress") -> str:

@@ -15,9 +15,7 @@ NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1}
 
 def summarize(plan: "Plan") -> str:
     """Configuration, stages, times, proof and alternatives, in that order."""
-    return "\n\n".join(
-        [_heading(plan), _times(plan), _stages(plan), _proof(plan), _alternatives(plan)]
-    ).rstrip()
+    return "\n\n".join([_heading(plan), _times(plan), _stages(plan), _proof(plan), _alternatives(plan)]).rstrip()
 
 
 def configuration_line(degrees: "Degrees") -> str:
@@ -58,8 +56,7 @@ def _times(plan: "Plan") -> str:
             f"{found.tokens_per_second:,.0f} tokens/s",
             f"MFU            {percent(found.mfu)}",
             f"Bubble         {percent(found.bubble_fraction)} of the pipeline",
-            "Step parts     "
-            + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in parts.items() if seconds > 0),
+            "Step parts     " + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in parts.items() if seconds > 0),
             f"Exposed comm.  inside the pipeline's passes: {inside}",
             f"Peak memory    {gigabytes(found.peak_memory_bytes)} GB on stage {found.peak_memory_stage}",
         ]
@@ -74,18 +71,13 @@ def _stages(plan: "Plan") -> str:
             gigabytes(stage.memory.peak_bytes),
             gigabytes(stage.memory.free_bytes),
             milliseconds(sum(c.forward_seconds for c in stage.chunks)),
-            milliseconds(
-                sum(c.input_grad_seconds + c.weight_grad_seconds + c.recompute_seconds for c in stage.chunks)
-            ),
+            milliseconds(sum(c.input_grad_seconds + c.weight_grad_seconds + c.recompute_seconds for c in stage.chunks)),
             stage.memory.in_flight,
         )
         for stage in plan.stages
     ]
     header = ("stage", "layers", "GB used", "GB free", "forward ms", "backward ms", "in flight")
-    return (
-        table(header, rows, left=2)
-        + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
-    )
+    return table(header, rows, left=2) + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
 
 
 def _chunk(chunk: "Chunk") -> str:
@@ -103,10 +95,10 @@ def _proof(plan: "Plan") -> str:
     lines = [
         f"Proof          {proof.status}: {proof.value:.6g} s, nothing below {proof.lower_bound:.6g} s, "
         f"gap {percent(proof.gap)}",
-        f"               {count.space:,} configurations: {count.candidates:,} legal, "
+        f"               {count.considered:,} considered, {count.candidates:,} legal, "
         f"{count.evaluated:,} priced in full, "
         f"{count.cut_by_bound:,} cut by bound, {count.infeasible:,} out of memory, {count.open:,} open",
-        f"               {proof.scope}",
+        f"Scope          {proof.scope}",
     ]
     for reason, how_many in sorted(proof.pruned.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"               ruled out {how_many:,}: {reason}")

@@ -27,5 +27,5 @@ def command(ctx: click.Context, plan: Path, cluster: str | None, style: str, as_
 
         machine = load_cluster(cluster)
     findings = validate(plan, cluster=machine)
-    click.echo(render(findings, "json" if as_json else style, plan).rstrip("\n"))
+    click.echo(render(findings, "json" if as_json else style, plan), nl=False)
     ctx.exit(1 if findings else 0)

@@ -11,7 +11,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
 from costmodels.step import StagePrice, StepPrice
-from planner.plan.certificate import Certificate
+from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions
 from planner.plan.prediction import MfuConvention
@@ -35,8 +35,10 @@ def build_plan(
     """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
 
     ``boundaries`` are pp x vp + 1 indices into the chain (embedding, decoder layers,
-    multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments.
+    multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments. The certificate's scope is
+    written from ``options``.
     """
+    options = options or PlanOptions()
     stages = [
         _stage(cluster, model, configuration, boundaries, stage, priced) for stage, priced in enumerate(price.stages)
     ]
@@ -47,7 +49,7 @@ def build_plan(
             "cluster": asdict(cluster) | {"gpu": asdict(cluster.gpu) | {"peak_flops": dict(cluster.gpu.peak_flops)}},
             "model": ModelInput.of(model).model_dump(mode="json"),
             "job": asdict(job),
-            "options": (options or PlanOptions()).model_dump(mode="json"),
+            "options": options.model_dump(mode="json"),
             "calibration": {
                 "name": calibration.name,
                 "values": {name: figure.value for name, figure in calibration.figures.items()},
@@ -67,7 +69,7 @@ def build_plan(
             "chunks_per_stage": configuration.vp,
         },
         "prediction": _prediction(cluster, model, job, price),
-        "certificate": certificate.model_dump(mode="json"),
+        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options)},
         "provenance": {
             "tool": "meshwright",
             "version": tool_version(),
@@ -175,4 +177,3 @@ def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice) -> d
         "peak_memory_bytes": peak,
         "peak_memory_stage": peaks.index(peak),
     }
-

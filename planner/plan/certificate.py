@@ -5,10 +5,20 @@ from dataclasses import asdict
 from typing import Literal
 
 from costmodels.configuration import Configuration
+from planner.plan.inputs import PlanOptions
 from planner.plan.parallelism import Degrees
 from planner.plan.strict import Amount, Count, Index, Strict
 
-SCOPE = "configurations of inputs under the stated cost model; a bound on modelled, not on measured, time"
+
+
+def scope(options: PlanOptions) -> str:
+    """What the bound holds for, in words: which configurations, to which gap, on which clock."""
+    pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))
+    without = "".join(f", no {name}" for name in sorted(options.forbid))
+    return (
+        f"configurations of the stated space{pinned}{without}, {options.split} cut, proven to a gap of "
+        f"{options.gap!r}; a bound on the stated cost model, not on measured time"
+    )
 
 
 class Searched(Strict):
@@ -17,7 +27,7 @@ class Searched(Strict):
     ``candidates`` = ``evaluated`` (to a finite time) + ``infeasible`` (found impossible during the
     search) + ``cut_by_bound`` + ``open`` (left when the search stopped early). ``refined`` candidates
     had their bound tightened. ``considered`` = ``candidates`` + everything pruned before the search,
-    partial configurations counted once.
+    partial configurations counted once. ``ranked``: the plan and its alternatives.
     """
 
     considered: Count
@@ -27,6 +37,7 @@ class Searched(Strict):
     infeasible: Count
     cut_by_bound: Count
     open: Count
+    ranked: Count
 
 
 class Alternative(Degrees):
@@ -91,11 +102,10 @@ class Certificate(Strict):
         cut_by_bound: int,
         pruned: Mapping[str, int],
         alternatives: Sequence[Alternative] = (),
-        scope: str = SCOPE,
     ) -> "Certificate":
         """Work out gap, status and what is left open: optimal when the gap is within ``allowed_gap``.
 
-        ``evaluated`` does not count candidates whose evaluation found them infeasible.
+        ``build_plan`` writes the scope. ``evaluated`` does not count candidates whose evaluation found them infeasible.
         """
         value, lower_bound = float(value), float(lower_bound)
         gap = relative_gap(value, lower_bound)
@@ -106,7 +116,7 @@ class Certificate(Strict):
             lower_bound=lower_bound,
             gap=gap,
             method=method,
-            scope=scope,
+            scope="",
             searched=Searched(
                 considered=candidates + sum(pruned.values()),
                 candidates=candidates,
@@ -115,6 +125,7 @@ class Certificate(Strict):
                 infeasible=infeasible,
                 cut_by_bound=cut_by_bound,
                 open=candidates - evaluated - infeasible - cut_by_bound,
+                ranked=1 + len(alternatives),
             ),
             pruned=dict(pruned),
             alternatives=tuple(alternatives),

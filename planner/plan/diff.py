@@ -8,7 +8,6 @@ from typing import Any
 from planner.plan.document import Plan
 
 DIGESTS = ("/digest", "/inputs/digest")
-ABSENT = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +85,17 @@ def _effects(before: Plan, after: Plan) -> tuple[Effect, ...]:
 
 
 def changes(path: str, before: Any, after: Any) -> Iterator[Change]:
+    """Values of two JSON documents that differ, below ``path``."""
     if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*before, *(key for key in after if key not in before)]:
-            yield from changes(f"{path}/{pointer_step(key)}", before.get(key, ABSENT), after.get(key, ABSENT))
+        for key in {**before, **after}:
+            step = f"{path}/{pointer_step(key)}"
+            if key in before and key in after:
+                yield from changes(step, before[key], after[key])
+            else:
+                yield Change(path=step, before=before.get(key), after=after.get(key))
     elif isinstance(before, list) and isinstance(after, list) and any(isinstance(x, dict) for x in before + after):
         for index in range(max(len(before), len(after))):
-            pair = (items[index] if index < len(items) else ABSENT for items in (before, after))
+            pair = (items[index] if index < len(items) else None for items in (before, after))
             yield from changes(f"{path}/{index}", *pair)
     elif before != after:
         yield Change(path=path, before=before, after=after)
@@ -117,7 +121,7 @@ def _effect_line(effect: Effect, width: int) -> str:
 
 
 def _short(value: Any) -> str:
-    if value is ABSENT:
+    if value is None:
         return "absent"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

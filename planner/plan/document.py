@@ -6,7 +6,8 @@ follows from a rule is written as the rule; ``planner.plan.expand`` spells it ou
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +18,14 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from planner.plan.certificate import Certificate
-from planner.plan.errors import PlanError, PlanProblem
+from planner.plan.errors import KeyPath, PlanError, PlanProblem
 from planner.plan.inputs import Inputs
 from planner.plan.parallelism import Parallelism, Ranks, Schedule
 from planner.plan.prediction import Prediction, Provenance
 from planner.plan.reading import parse_json, read_text
 from planner.plan.stages import Stage
 from planner.plan.strict import Strict
-from planner.plan.writing import render, seal
+from planner.plan.writing import canonical, render, seal
 
 SCHEMA_VERSION = 1
 
@@ -58,16 +59,22 @@ class Plan(Strict):
         """A plan from parsed JSON. Types and ranges are checked, not what the numbers say: that is
         ``planner.validate``'s. ``PlanError`` with every key that does not fit the schema."""
         try:
-            return cls.model_validate_json(render(value))
+            return cls.model_validate_json(canonical(value))
         except ValidationError as error:
             raise PlanError(_problems(error, value, file)) from None
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = PlanProblem(file=file, path=(), value="", message=f"not a JSON value: {error}")
+            raise PlanError([problem]) from None
 
     def save(self, path: str | Path) -> None:
         """Write the plan; a file that was there is replaced whole or not at all."""
-        target = Path(path)
+        target, content = Path(path), self.text().encode("ascii")
+        if target.exists() and not target.is_file():  # a pipe or a terminal
+            target.write_bytes(content)
+            return
         draft = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            draft.write_bytes(self.text().encode("ascii"))
+            draft.write_bytes(content)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -116,21 +123,20 @@ def plan_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _locate(value: object, steps: Sequence[int | str]) -> tuple[list[int | str], object]:
+def _locate(value: Any, steps: Sequence[int | str]) -> tuple[KeyPath, Any]:
     """The part of ``steps`` that exists in ``value`` (a missing key at the end included), and what
     stands there. Steps that only name a variant of the schema are left out."""
     path: list[int | str] = []
     for number, step in enumerate(steps):
-        if isinstance(value, Mapping) and step in value:
+        here = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if step in here:
             value = value[step]
-        elif isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        elif isinstance(value, Mapping) and number == len(steps) - 1:
+        elif isinstance(value, dict) and number == len(steps) - 1:
             value = None
         else:
             continue
         path.append(step)
-    return path, value
+    return tuple(path), value
 
 
 def _problems(error: ValidationError, value: object, file: str) -> list[PlanProblem]:
@@ -142,15 +148,17 @@ def _problems(error: ValidationError, value: object, file: str) -> list[PlanProb
             message, shown = "missing; every plan has it", ""
         elif detail["type"] == "extra_forbidden":
             message = _unknown(str(path[-1]))
-        found.append(PlanProblem(file=file, path=tuple(path), value=shown, message=message))
+        found.append(PlanProblem(file=file, path=path, value=shown, message=message))
     return list(dict.fromkeys(found))
 
 
 def _unknown(key: str) -> str:
-    known = {
-        name
-        for definition in [Plan.model_json_schema(), *Plan.model_json_schema()["$defs"].values()]
-        for name in definition.get("properties", ())
-    }
-    near = difflib.get_close_matches(key, sorted(known), n=1)
+    near = difflib.get_close_matches(key, _known_keys(), n=1)
     return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
+
+
+@cache
+def _known_keys() -> tuple[str, ...]:
+    schema = Plan.model_json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    return tuple(sorted({name for part in parts for name in part.get("properties", ())}))

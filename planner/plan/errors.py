@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-Path = tuple[int | str, ...]
+KeyPath = tuple[int | str, ...]
 """Keys and positions from the top of the document."""
 
 
@@ -14,7 +13,7 @@ class PlanProblem:
     value as written, and what would be right."""
 
     file: str
-    path: Path
+    path: KeyPath
     value: str
     message: str
 

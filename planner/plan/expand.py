@@ -76,7 +76,8 @@ def groups(plan: Plan, kind: GroupKind, rank: int) -> tuple[int, ...]:
 def _decode(plan: Plan, rank: int, axes: tuple[GroupKind, ...]) -> dict[str, int]:
     if not 0 <= rank < plan.ranks.world_size:
         raise ValueError(f"rank {rank}: the plan has ranks 0 to {plan.ranks.world_size - 1}")
-    found, rest = {}, rank
+    found: dict[str, int] = {}
+    rest = rank
     for axis in axes:
         rest, found[axis] = divmod(rest, plan.ranks.sizes[axis])
     return found

@@ -1,6 +1,7 @@
 """From a file to JSON values: size, encoding, duplicate keys and numbers checked before anything else."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -8,7 +9,8 @@ from typing import Any, NoReturn
 from planner.plan.errors import PlanError, PlanProblem
 
 LARGEST_FILE_BYTES = 64 * 2**20
-LONGEST_INTEGER_DIGITS = 18
+LONGEST_INTEGER_DIGITS = 4000
+"""Beyond this Python itself refuses to convert; smaller ones are checked as numbers."""
 
 
 def read_text(path: str | Path) -> str:
@@ -40,14 +42,13 @@ def parse_json(text: str, file: str) -> Any:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             fail("the key stands twice in one object; keep one of them", path=(twice,))
         return result
 
     def integer(digits: str) -> int:
         if len(digits) > LONGEST_INTEGER_DIGITS:
-            fail(f"an integer of {len(digits)} digits; no figure of a plan needs more than 18")
+            fail(f"an integer of {len(digits)} digits; a figure of a plan has at most 18", value=digits[:20])
         return int(digits)
 
     def number(digits: str) -> float:

@@ -12,9 +12,9 @@ from typing import Literal
 from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
-from planner.readers.published.cells import Refusal, degree, details, number, text
+from planner.readers.published.cells import Refusal, details, number, text
 from planner.readers.published.clusters import cluster_of, gpu_count
-from planner.readers.published.configurations import configurations, expert_degrees
+from planner.readers.published.configurations import configurations, dense_degrees, expert_degrees
 from planner.readers.published.jobs import job_of
 from planner.readers.published.models import model_of
 from planner.readers.published.refusals import refuse_by_name
@@ -86,12 +86,12 @@ def _request(cells: Cells) -> RowRequest:
     refuse_by_name(cells, extra)
     assumptions: list[str] = []
     job = job_of(cells, extra, assumptions)
-    tp, pp, cp = degree(cells, "tp"), degree(cells, "pp"), degree(cells, "cp", 1)
+    dense = tp, pp, cp = dense_degrees(cells, assumptions)
     model = model_of(cells, job.sequence_length, tp, assumptions)
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
     cluster = cluster_of(cells, gpus, assumptions)
-    choices = configurations(cells, extra, model, gpus, experts, assumptions)
+    choices = configurations(cells, extra, model, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
     if text(cells, "offload"):

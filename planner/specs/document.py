@@ -121,12 +121,13 @@ def _yaml(file: str, text: str) -> Document:
 def _check_events(file: str, text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
+        line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
-            _refuse(file, "uses a YAML alias (*name): write the value out", line=event.start_mark.line + 1)
+            _refuse(file, "uses a YAML alias (*name): write the value out", line=line)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                _refuse(file, f"is nested deeper than {DEEPEST} levels", line=event.start_mark.line + 1)
+                _refuse(file, f"is nested deeper than {DEEPEST} levels", line=line)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -152,5 +153,9 @@ def spelled(place: Place) -> str:
     """``node_groups[0].gpu``."""
     text = ""
     for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if part.isprintable() and len(part) <= 60 else shown(part)
+            text += f".{name}" if text else name
     return text

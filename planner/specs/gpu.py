@@ -1,20 +1,20 @@
 """One accelerator of a cluster spec: a catalogue name, or its figures written out."""
 
-from typing import Literal
+from collections.abc import Iterator
 
 from pydantic import Field
 
 from costmodels.catalogue import Catalogue
 from costmodels.hardware import Gpu
-from planner.specs.names import meant, normalised
-from planner.specs.strict import Compute, Memory, Name, Strict
+from planner.specs.names import matching
+from planner.specs.strict import Bandwidth, Compute, Memory, Name, Strict
 
 TOLERANCE = 1.1
 """How far above the highest known dense figure a peak may lie before it is taken for a sparse one."""
 
 
 class PeakFlops(Strict):
-    """Dense matrix rates by precision; absent where the part has none."""
+    """Dense matrix rates by precision; leave out what the part lacks."""
 
     fp16: Compute | None = None
     bf16: Compute | None = None
@@ -23,10 +23,39 @@ class PeakFlops(Strict):
 
 
 class GpuSpec(Strict):
-    """An accelerator that is not in the catalogue."""
+    """An accelerator written out."""
 
     name: Name = Field(description="what to call it, e.g. h100-sxm-80gb")
-    architecture: Name = Field(description="e.g. hopper, blackwell, ampere, ada, cdna3")
+    architecture: Name = Field(description="e.g. ampere, hopper, blackwell, ada, cdna3")
     memory: Memory = Field(description="total memory, e.g. 80 GB")
-    memory_bandwidth: Memory | None = Field(default=None, exclude=True, description="replaced below")
+    memory_bandwidth: Bandwidth = Field(description="of its memory, e.g. 3.35 TB/s")
     peak_flops: PeakFlops = Field(description="dense rates by precision, e.g. {bf16: 989 TFLOP/s}")
+
+    def gpu(self) -> Gpu:
+        peaks = self.peak_flops.model_dump(exclude_none=True)
+        return Gpu(
+            name=self.name,
+            architecture=self.architecture.lower(),
+            memory_bytes=self.memory,
+            memory_bytes_per_second=self.memory_bandwidth,
+            peak_flops=peaks,
+        )
+
+
+def sparse_peaks(gpu: Gpu, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """(precision, what is wrong) of each peak that cannot be dense.
+
+    A part of the catalogue is compared with its own entry, any other with the best of its
+    architecture: vendors print twice the dense rate, that of 2:4 structured sparsity.
+    """
+    known = matching(gpu.name, catalogue.gpus)
+    for precision, flops in gpu.peak_flops.items():
+        own = catalogue.gpus[known].peak_flops.get(precision) if known else None
+        dense = own or catalogue.dense_peak(gpu.architecture, precision)
+        if dense is not None and flops > TOLERANCE * dense:
+            part = known or f"the fastest {gpu.architecture} part"
+            message = (
+                f"{flops / 1e12:g} TFLOP/s is above the dense {precision} peak of {part}, {dense / 1e12:g} TFLOP/s; "
+                f"sparse figures are twice the dense ones: write the dense one, e.g. {flops / 2e12:g} TFLOP/s"
+            )
+            yield precision, message

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def normalised(name: str) -> str:
@@ -11,10 +12,12 @@ def normalised(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
-    """The ``most`` known names closest to ``name``, best first; empty when none resembles it."""
+    """The ``most`` known names closest to ``name``, best first, those it begins before the rest; empty when none resembles it."""
     by_form = {normalised(k): k for k in known}
-    found = difflib.get_close_matches(normalised(name[:100]), by_form, n=most, cutoff=0.5)
-    return [by_form[form] for form in found]
+    form = normalised(name[:100])
+    begun = sorted(f for f in by_form if len(form) >= 3 and f.startswith(form))
+    close = difflib.get_close_matches(form, by_form, n=most, cutoff=0.5)
+    return [by_form[f] for f in dict.fromkeys([*begun, *close])][:most]
 
 
 def meant(name: str, known: Iterable[str], most: int = 1) -> str:
@@ -24,3 +27,19 @@ def meant(name: str, known: Iterable[str], most: int = 1) -> str:
     if found:
         return f"; did you mean {' or '.join(repr(f) for f in found)}?"
     return f"; known: {', '.join(options)}" if len(options) <= 40 else ""
+
+
+def matching(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is ``name`` up to case, punctuation and a hub's organisation."""
+    form = normalised(name)
+    return next((k for k in known if normalised(k) == form), None) if form else None
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether ``name`` is meant as a file: it has a spec's suffix, or names an existing file."""
+    if name.lower().endswith((".yaml", ".yml", ".json")):
+        return True
+    try:
+        return Path(name).is_file() or name.startswith(("/", "./", "../"))
+    except (OSError, ValueError):
+        return False

@@ -46,7 +46,7 @@ class Dimension:
 
     def _hint(self, unit: str) -> str:
         same = [u for u in self.units if u.lower() == unit.lower()]
-        found = same or nearest(unit, self.units)
+        found = same or (nearest(unit, self.units) if len(unit) > 1 else [])
         return f"; did you mean {' or '.join(repr(u) for u in found)}?" if found else ""
 
 
@@ -56,15 +56,13 @@ def _spelled(prefixes: Mapping[str, float], spellings: Mapping[str, float]) -> d
 
 BANDWIDTH = Dimension(
     name="bandwidth",
-    units=_spelled(
-        _DECIMAL, {"B/s": 1.0, "Bps": 1.0, "b/s": 0.125, "bps": 0.125, "bit/s": 0.125, "byte/s": 1.0}
-    )
+    units=_spelled(_DECIMAL, {"B/s": 1.0, "Bps": 1.0, "b/s": 0.125, "bps": 0.125, "bit/s": 0.125, "byte/s": 1.0})
     | _spelled(_BINARY, {"B/s": 1.0, "b/s": 0.125}),
     example="'400 Gb/s' (bits) or '50 GB/s' (bytes)",
 )
 LATENCY = Dimension(
     name="latency",
-    units={"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0},  # noqa: RUF001
+    units={"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0},
     example="'5 us'",
 )
 MEMORY = Dimension(

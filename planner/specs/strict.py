@@ -14,9 +14,7 @@ from planner.specs.quantity import parse_bandwidth, parse_compute, parse_latency
 class Strict(BaseModel):
     """Unknown keys, wrong types and infinities are refused; values do not change after reading."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 def _written(parse: Callable[[object], float], example: str) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -56,12 +54,10 @@ def _problem(spec: type[BaseModel], document: Document, found: Mapping[str, Any]
         known = {name for model in _models(spec, place[:-1]) for name in model.model_fields}
         value, message = "", f"unknown key{meant(str(place[-1]), known)}"
     elif found["type"] == "missing":
-        about = [m.model_fields[str(place[-1])].description for m in _models(spec, place[:-1])
-                 if str(place[-1]) in m.model_fields]
-        value, message = "", f"missing{': ' + about[0] if about and about[0] else ''}"
-    return Problem(
-        file=document.file, key=spelled(place), value=value, message=message, line=document.line(place)
-    )
+        fields = [field for model in _models(spec, place[:-1]) for field in [model.model_fields.get(str(place[-1]))]]
+        about = next((field.description for field in fields if field and field.description), None)
+        value, message = "", f"missing: {about}" if about else "missing"
+    return Problem(file=document.file, key=spelled(place), value=value, message=message, line=document.line(place))
 
 
 def _models(spec: type[BaseModel], place: Place) -> list[type[BaseModel]]:

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from planner.plan import Alternative, Plan
+from planner.plan.certificate import scope
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
 from planner.validate.prices import price_again
@@ -15,11 +16,19 @@ def check_certificate(plan: Plan, report: Report) -> None:
     value, bound = certificate.value, certificate.lower_bound
     report.same("certificate.value", f"{PATH}/value", value, plan.prediction.step_seconds, "the plan's own objective")
     report.require(
-        0 < bound <= value, "certificate.bound", f"{PATH}/lower_bound", f"is positive and at most the value {value!r}", bound
+        0 < bound <= value,
+        "certificate.bound",
+        f"{PATH}/lower_bound",
+        f"is positive and at most the value {value!r}",
+        bound,
     )
     gap = (value - bound) / value if value > 0 else 0.0
     report.require(
-        abs(certificate.gap - gap) <= 1e-12, "certificate.gap", f"{PATH}/gap", f"(value - bound) / value is {gap!r}", certificate.gap
+        abs(certificate.gap - gap) <= 1e-12,
+        "certificate.gap",
+        f"{PATH}/gap",
+        f"(value - bound) / value is {gap!r}",
+        certificate.gap,
     )
     proven = gap <= plan.inputs.options.gap
     report.same(
@@ -29,8 +38,9 @@ def check_certificate(plan: Plan, report: Report) -> None:
         "optimal" if proven else "feasible",
         f"optimal exactly when the gap is within {plan.inputs.options.gap}",
     )
-    for name in ("method", "scope"):
-        report.require(bool(getattr(certificate, name).strip()), "certificate.text", f"{PATH}/{name}", "says nothing")
+    report.require(bool(certificate.method.strip()), "certificate.method", f"{PATH}/method", "says nothing")
+    expected = scope(plan.inputs.options)
+    report.same("certificate.scope", f"{PATH}/scope", certificate.scope, expected, "what the options asked for")
     _check_counts(plan, report)
     _check_alternatives(plan, report)
 
@@ -40,7 +50,11 @@ def _check_counts(plan: Plan, report: Report) -> None:
     path = f"{PATH}/searched"
     handled = searched.evaluated + searched.infeasible + searched.cut_by_bound + searched.open
     report.same(
-        "certificate.counts", f"{path}/candidates", searched.candidates, handled, "every candidate is accounted for once"
+        "certificate.counts",
+        f"{path}/candidates",
+        searched.candidates,
+        handled,
+        "every candidate is accounted for once",
     )
     report.same(
         "certificate.counts",
@@ -56,8 +70,15 @@ def _check_counts(plan: Plan, report: Report) -> None:
         "a candidate is refined before it is evaluated, and once",
         searched.refined,
     )
+    report.same(
+        "certificate.counts",
+        f"{path}/ranked",
+        searched.ranked,
+        1 + len(plan.certificate.alternatives),
+        "the plan and its alternatives",
+    )
     report.require(
-        searched.evaluated >= 1 + len(plan.certificate.alternatives),
+        searched.evaluated >= searched.ranked,
         "certificate.counts",
         f"{path}/evaluated",
         "the plan and its alternatives were evaluated",
@@ -71,7 +92,9 @@ def _check_counts(plan: Plan, report: Report) -> None:
         searched.open,
     )
     for reason, count in pruned.items():
-        report.require(count > 0 and bool(reason), "certificate.pruned", f"{PATH}/pruned", "a reason that pruned nothing", reason)
+        report.require(
+            count > 0 and bool(reason), "certificate.pruned", f"{PATH}/pruned", "a reason that pruned nothing", reason
+        )
 
 
 def _check_alternatives(plan: Plan, report: Report) -> None:
@@ -80,7 +103,9 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
     for index, alternative in enumerate(alternatives):
         path = f"{PATH}/alternatives/{index}"
         configuration = alternative.configuration()
-        report.require(configuration not in chosen, "alternatives.distinct", path, "the same configuration stands before it")
+        report.require(
+            configuration not in chosen, "alternatives.distinct", path, "the same configuration stands before it"
+        )
         chosen.append(configuration)
         found = [*breaches(plan.cluster(), plan.model(), plan.job(), configuration)]
         found += option_breaches(plan.inputs.options, configuration)

@@ -26,7 +26,9 @@ def check_digests(plan: Plan, report: Report) -> None:
 def check_cluster(plan: Plan, cluster: Cluster, report: Report) -> None:
     """The plan's cluster against the one it shall run on; names may differ."""
     wanted = Inputs.model_validate(plan.inputs.model_copy(update={"cluster": cluster}))
-    for change in changes("", plan.inputs.model_dump(mode="json")["cluster"], wanted.model_dump(mode="json")["cluster"]):
+    for change in changes(
+        "", plan.inputs.model_dump(mode="json")["cluster"], wanted.model_dump(mode="json")["cluster"]
+    ):
         if change.path not in ("/name", "/gpu/name"):
             report.add(
                 "cluster",

@@ -90,7 +90,9 @@ def _as_junit(findings: Sequence[Finding], file: str) -> str:
         "testsuite", name="plan validate", tests=str(max(1, len(findings))), failures=str(len(findings)), errors="0"
     )
     for finding in findings:
-        case = ElementTree.SubElement(suite, "testcase", classname=_xml(file), name=_xml(f"{finding.rule} {finding.path}"))
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_xml(file), name=_xml(f"{finding.rule} {finding.path}")
+        )
         failure = ElementTree.SubElement(case, "failure", type=finding.rule, message=_xml(finding.message))
         failure.text = _xml(_describe(finding))
     if not findings:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any, get_args
 
 from costmodels.architecture import LayerKind, Mlp
@@ -10,10 +11,10 @@ from costmodels.configuration import Precision
 from planner.plan import Plan
 from planner.validate.findings import Report
 
-MAY_BE_ZERO = {
-    "reserve_bytes", "latency_seconds", "positions", "final_norm_parameters", "norm_parameters", "extra_parameters",
-    "q_lora_rank", "kv_lora_rank", "rope_dim", "shared_ffn", "layers", "mtp_layers", "gap",
-}  # fmt: skip
+MAY_BE_ZERO = frozenset(
+    {"reserve_bytes", "latency_seconds", "positions", "final_norm_parameters", "norm_parameters"}
+    | {"extra_parameters", "q_lora_rank", "kv_lora_rank", "rope_dim", "shared_ffn"}
+)
 LARGEST = 10**15
 
 
@@ -96,10 +97,19 @@ def _check_layers(plan: Plan, report: Report) -> None:
         f"layers use kinds 0 to {len(model.kinds) - 1}, each at least once",
         sorted(used),
     )
+    projection = 2 * model.hidden**2
+    for kind in {kind for kind, _ in model.mtp_layers} & set(range(len(model.kinds))):
+        report.require(
+            model.kinds[kind].extra_parameters >= projection,
+            "inputs.model",
+            f"{path}/kinds/{kind}/extra_parameters",
+            f"a prediction layer has a projection of {projection} parameters beside its block",
+            model.kinds[kind].extra_parameters,
+        )
     for name in ("layers", "mtp_layers"):
         kinds = [kind for kind, _ in getattr(model, name)]
         report.require(
-            all(a != b for a, b in zip(kinds, kinds[1:], strict=False)),
+            all(a != b for a, b in pairwise(kinds)),
             "inputs.model",
             f"{path}/{name}",
             "neighbouring runs of one kind are written as one",
@@ -111,7 +121,11 @@ def _check_kind(kind: LayerKind, path: str, report: Report) -> None:
     if attention.kind == "gqa":
         shared = attention.heads % max(attention.kv_heads, 1) == 0
         report.require(
-            shared, "inputs.model", f"{path}/attention/kv_heads", f"must divide {attention.heads} heads", attention.kv_heads
+            shared,
+            "inputs.model",
+            f"{path}/attention/kv_heads",
+            f"must divide {attention.heads} heads",
+            attention.kv_heads,
         )
         latent = {name: getattr(attention, name) for name in ("q_lora_rank", "kv_lora_rank", "rope_dim")}
         report.require(

@@ -1,11 +1,8 @@
 """Parameters a rank holds, from the model's shapes alone: a second count beside the cost model's.
 
 The cost model adds up operators; this adds up matrices, those cut over the tensor group apart from
-those every rank of it holds. Operators know one weight per norm and width, so norm biases and the
-norms of prediction layers may differ; ``slack`` is how many parameters that can be.
+those every rank of it holds.
 """
-
-from dataclasses import dataclass
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.configuration import Configuration
@@ -13,17 +10,10 @@ from planner.plan.stages import Stage
 from planner.validate.structure import VOCABULARY_MULTIPLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankParameters:
-    dense: float
-    experts: float
-    slack: float
-
-
-def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -> RankParameters:
-    """Of one rank of ``stage``, before ZeRO shards anything."""
+def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -> tuple[float, float]:
+    """(all but the routed experts, the routed experts) on a rank of ``stage``, before ZeRO shards them."""
     c, hidden = configuration, model.hidden
-    dense = experts = slack = 0.0
+    dense = experts = 0.0
     block = VOCABULARY_MULTIPLE * c.tp
     rows = VOCABULARY_MULTIPLE * ((model.vocabulary + block - 1) // block)
     for chunk in stage.chunks:
@@ -32,19 +22,15 @@ def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -
         for kind in (model.kinds[k] for k in (*decoder, *prediction)):
             dense += _attention(kind.attention, hidden, c.tp) + _block(kind, hidden, c.tp) + kind.norm_parameters
             experts += _experts(kind.block, hidden, c) if isinstance(kind.block, Moe) else 0.0
-            slack += kind.norm_parameters + kind.attention.head_dim * 2
-        dense += sum(model.kinds[k].extra_parameters for k in decoder)
-        dense += len(prediction) * 2 * hidden * (hidden + 1)
-        slack += len(prediction) * 4 * hidden
+            dense += kind.extra_parameters
         if chunk.embedding:
             dense += (rows + model.positions) * hidden
         if chunk.head:
-            slack += model.final_norm_parameters
             own_copy = not model.tied_embeddings or c.pp > 1
             dense += model.final_norm_parameters + own_copy * rows * hidden
             # prediction layers embed their tokens again: away from the first stage, from a copy
             dense += (bool(model.mtp_layers) and c.pp > 1) * (rows + model.positions) * hidden
-    return RankParameters(dense=dense, experts=experts, slack=slack)
+    return dense, experts
 
 
 def _attention(attention: Attention, hidden: int, tp: int) -> float:

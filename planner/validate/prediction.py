@@ -18,7 +18,11 @@ def check_prediction(plan: Plan, report: Report) -> None:
     report.same("prediction.sum", f"{path}/step_seconds", figures.step_seconds, parts, "sum of its five parts")
     flops = model_flops(plan.model(), job)
     report.same(
-        "prediction.flops", f"{path}/model_flops_per_step", figures.model_flops_per_step, flops, "by the stated convention"
+        "prediction.flops",
+        f"{path}/model_flops_per_step",
+        figures.model_flops_per_step,
+        flops,
+        "by the stated convention",
     )
     if figures.step_seconds > 0:
         rate = job.tokens / figures.step_seconds
@@ -38,7 +42,11 @@ def check_prediction(plan: Plan, report: Report) -> None:
     peaks = [stage.memory.peak_bytes for stage in plan.stages]
     if peaks:
         report.same(
-            "prediction.peak", f"{path}/peak_memory_bytes", figures.peak_memory_bytes, max(peaks), "largest peak of a stage"
+            "prediction.peak",
+            f"{path}/peak_memory_bytes",
+            figures.peak_memory_bytes,
+            max(peaks),
+            "largest peak of a stage",
         )
         report.same(
             "prediction.peak",

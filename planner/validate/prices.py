@@ -14,14 +14,9 @@ from planner.validate.parameters import stage_parameters
 MOST_OPERATIONS = 5_000_000
 """Micro-batches x chunks that are still simulated; the largest real plans have tens of thousands."""
 
-STEP_FIGURES = (
-    "step_seconds", "pipeline_seconds", "gradient_seconds", "optimizer_seconds", "parameter_seconds",
-    "overhead_seconds", "bubble_fraction",
-)  # fmt: skip
+STEP_FIGURES = tuple(name for name in StepPrice.__slots__ if name != "stages")
 PASSES = ("forward_seconds", "input_grad_seconds", "weight_grad_seconds", "recompute_seconds")
-MEMORY_ITEMS = (
-    "weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "workspace_bytes", "runtime_bytes",
-)  # fmt: skip
+MEMORY_ITEMS = ("weights", "gradients", "optimizer", "activations", "workspace", "runtime")
 
 
 def check_prices(plan: Plan, report: Report) -> None:
@@ -29,13 +24,17 @@ def check_prices(plan: Plan, report: Report) -> None:
     price = price_again(plan, plan.configuration(), plan.boundaries(), "/stages", report)
     if price is None:
         return
-    total = {name: getattr(price, name) for name in STEP_FIGURES} | {"exposed_seconds": price.exposed_seconds}
+    total = {name: getattr(price, name) for name in STEP_FIGURES}
     report.same_fields("price.step", "/prediction", plan.prediction.model_dump(), total, "as priced anew")
     for index, (stage, again) in enumerate(zip(plan.stages, price.stages, strict=True)):
         path = f"/stages/{index}"
         held = {"dense": again.dense_parameters, "experts": again.expert_parameters}
         report.same_fields(
-            "price.parameters", f"{path}/parameters_per_rank", stage.parameters_per_rank.model_dump(), held, "as priced anew"
+            "price.parameters",
+            f"{path}/parameters_per_rank",
+            stage.parameters_per_rank.model_dump(),
+            held,
+            "as priced anew",
         )
         for name in ("send_seconds", "busy_seconds"):
             report.same("price.stage", f"{path}/{name}", getattr(stage, name), getattr(again, name), "as priced anew")
@@ -58,9 +57,7 @@ def price_again(
         return None
     try:
         with np.errstate(all="ignore"):
-            return price_step(
-                plan.model(), plan.cluster(), plan.job(), plan.calibration(), configuration, boundaries
-            )
+            return price_step(plan.model(), plan.cluster(), plan.job(), plan.calibration(), configuration, boundaries)
     except Exception as error:  # whatever the inputs make the cost model do, the report goes on
         report.add("price.none", path, f"cannot be priced: {type(error).__name__}: {error}")
         return None
@@ -73,27 +70,20 @@ def check_stage_figures(plan: Plan, report: Report) -> None:
     stages, microbatches = len(plan.stages), plan.parallelism.microbatches
     for index, stage in enumerate(plan.stages):
         path, memory = f"/stages/{index}", stage.memory
-        held = stage.parameters_per_rank
-        counted = stage_parameters(model, configuration, stage)
-        report.require(
-            abs(held.dense - counted.dense) <= counted.slack + 1e-9 * counted.dense,
-            "stages.parameters",
-            f"{path}/parameters_per_rank/dense",
-            f"the matrices on a rank have {counted.dense:.0f} parameters, norms +-{counted.slack:.0f}",
-            held.dense,
-        )
-        report.same(
-            "stages.parameters",
-            f"{path}/parameters_per_rank/experts",
-            held.experts,
-            counted.experts,
-            "routed experts on a rank",
+        counted = dict(zip(("dense", "experts"), stage_parameters(model, configuration, stage), strict=True))
+        held = stage.parameters_per_rank.model_dump()
+        report.same_fields(
+            "stages.parameters", f"{path}/parameters_per_rank", held, counted, "by the matrices on a rank"
         )
         _check_states(plan, index, report)
-        parts = sum(getattr(memory, name) for name in MEMORY_ITEMS)
+        parts = sum(getattr(memory, f"{name}_bytes") for name in MEMORY_ITEMS)
         report.same("memory.sum", f"{path}/memory/peak_bytes", memory.peak_bytes, parts, "sum of its parts")
         report.same(
-            "memory.capacity", f"{path}/memory/capacity_bytes", memory.capacity_bytes, capacity, "GPU memory less the reserve"
+            "memory.capacity",
+            f"{path}/memory/capacity_bytes",
+            memory.capacity_bytes,
+            capacity,
+            "GPU memory less the reserve",
         )
         left = memory.capacity_bytes - memory.peak_bytes
         report.require(

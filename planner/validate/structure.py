@@ -49,7 +49,11 @@ def _check_configuration(plan: Plan, report: Report) -> None:
     report.same("parallelism.gpus", f"{path}/gpus", degrees.gpus, configuration.gpus, "tp x cp x pp x dp")
     stage_ranks = degrees.tp * degrees.cp * degrees.dp
     report.same(
-        "parallelism.edp", f"{path}/edp", degrees.edp * degrees.ep * degrees.etp, stage_ranks, "edp x ep x etp = tp x cp x dp"
+        "parallelism.edp",
+        f"{path}/edp",
+        degrees.edp * degrees.ep * degrees.etp,
+        stage_ranks,
+        "edp x ep x etp = tp x cp x dp",
     )
     sequences = degrees.microbatches * degrees.mbs * degrees.dp
     report.same(
@@ -106,7 +110,9 @@ def _check_stages(plan: Plan, report: Report) -> None:
         numbers = [chunk.chunk for chunk in stage.chunks]
         expected = [index + degrees.pp * turn for turn in range(min(degrees.vp, len(numbers) + 1))]
         report.same("stages.chunks", f"{path}/chunks", numbers, expected, "chunk c runs on stage c mod pp, vp of them")
-        report.same("stages.recompute", f"{path}/recompute", stage.recompute, degrees.recompute, "the configuration's level")
+        report.same(
+            "stages.recompute", f"{path}/recompute", stage.recompute, degrees.recompute, "the configuration's level"
+        )
         expected_rows = {"input_rows": rows * _holds(stage, "embedding"), "output_rows": rows * _holds(stage, "head")}
         report.same_fields(
             "stages.vocabulary",
@@ -134,19 +140,28 @@ def _check_cover(plan: Plan, report: Report) -> None:
     next_layer = next_prediction = 0
     for position, (chunk, path) in enumerate(placed):
         last = position == len(placed) - 1
-        report.same("cover.embedding", f"{path}/embedding", chunk.embedding, position == 0, "stands in the first chunk only")
+        report.same(
+            "cover.embedding", f"{path}/embedding", chunk.embedding, position == 0, "stands in the first chunk only"
+        )
         report.same("cover.head", f"{path}/head", chunk.head, last, "stands in the last chunk only")
         report.require(chunk.items > 0, "cover.empty", path, "a chunk holds at least one piece of the model")
         if chunk.layers is not None:
             first, end = chunk.layers
             report.same("cover.layers", f"{path}/layers", first, next_layer, "continues where the chunk before it ends")
-            report.require(first < end, "cover.layers", f"{path}/layers", "is absent when it holds no layer", chunk.layers)
+            report.require(
+                first < end, "cover.layers", f"{path}/layers", "is absent when it holds no layer", chunk.layers
+            )
             next_layer = end
         if chunk.mtp_layers is not None:
             first, end = chunk.mtp_layers
-            report.same("cover.mtp_layers", f"{path}/mtp_layers", first, next_prediction, "prediction layers start at 0")
+            report.same(
+                "cover.mtp_layers", f"{path}/mtp_layers", first, next_prediction, "prediction layers start at 0"
+            )
             report.require(
-                last and first < end, "cover.mtp_layers", f"{path}/mtp_layers", "prediction layers stand before the head"
+                last and first < end,
+                "cover.mtp_layers",
+                f"{path}/mtp_layers",
+                "prediction layers stand before the head",
             )
             next_prediction = end
     report.same("cover.layers", "/stages", next_layer, layers, "every decoder layer is placed")

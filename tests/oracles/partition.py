@@ -1,8 +1,8 @@
 """Contiguous splits two slow ways: every one in turn, and a plain dynamic programme."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import combinations
+from functools import cache
+from itertools import combinations, pairwise
 
 
 def all_splits(items: int, chunks: int) -> Iterator[tuple[int, ...]]:
@@ -16,17 +16,18 @@ def chunk_bytes(
     activation: Sequence[float],
     in_flight: Sequence[float],
     fixed: Sequence[float],
+    transient: Sequence[float],
 ) -> list[float]:
     return [
-        fixed[j] + sum(static[a:b]) + in_flight[j] * sum(activation[a:b])
-        for j, (a, b) in enumerate(zip(split, split[1:], strict=False))
+        fixed[j] + sum(static[a:b]) + in_flight[j] * sum(activation[a:b]) + max(transient[a:b])
+        for j, (a, b) in enumerate(pairwise(split))
     ]
 
 
 def best_bottleneck(cost: Sequence[float], chunks: int) -> float:
     """min over k of max(best of the first k items in one chunk fewer, the rest), recursively."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def best(items: int, parts: int) -> float:
         if parts == 1:
             return sum(cost[:items])

@@ -24,16 +24,26 @@ def expert_degrees(cells: Cells, extra: dict[str, Any], model: Model, tensor: in
     return degree(cells, "ep", 1), degree(cells, "etp", tensor if megatron else 1)
 
 
+def dense_degrees(cells: Cells, assumptions: list[str]) -> tuple[int, int, int]:
+    """``tp``, ``pp`` and ``cp``; pure FSDP runs may leave them out."""
+    default = None
+    if "fsdp" in text(cells, "zero_stage").lower() and not text(cells, "tp") and not text(cells, "pp"):
+        default = 1
+        assumptions.append("FSDP over all GPUs, tp=pp=1")
+    return degree(cells, "tp", default), degree(cells, "pp", default), degree(cells, "cp", 1)
+
+
 def configurations(
     cells: Cells,
     extra: dict[str, Any],
     model: Model,
     gpus: int,
+    dense: tuple[int, int, int],
     experts: tuple[int, int],
     assumptions: list[str],
 ) -> tuple[Configuration, ...]:
     """One configuration, or several where micro-batch or interleaving are not printed."""
-    tp, pp, cp = degree(cells, "tp"), degree(cells, "pp"), degree(cells, "cp", 1)
+    tp, pp, cp = dense
     if gpus % (tp * pp * cp):
         raise Refusal(f"n_gpus={gpus} is not a multiple of tp*pp*cp={tp * pp * cp}")
     dp, batch = gpus // (tp * pp * cp), degree(cells, "gbs")
@@ -51,9 +61,11 @@ def configurations(
         recompute=_recompute(cells, assumptions),
     )
     found = [replace(common, mbs=mbs, vp=vp) for mbs in sizes for vp in chunks]
-    if len(found) == 1:
-        return tuple(found)
-    return tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
+    regular = tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
+    if regular:
+        return regular
+    assumptions.append("interleaving of micro-batches in no multiple of pp priced as none")
+    return tuple(replace(c, vp=1) for c in found)
 
 
 def _micro_batches(cells: Cells, batch: int, dp: int, assumptions: list[str]) -> tuple[int, ...]:

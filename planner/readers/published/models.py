@@ -21,8 +21,11 @@ def model_of(cells: Cells, sequence_length: int, tensor: int, assumptions: list[
         return megatron_model(text(cells, "model"), extra, tensor, assumptions)
     if key == INLINE or not key:
         return _inline(text(cells, "model") or key, extra, sequence_length, assumptions)
-    model = _with_prediction_layers(_catalogue(key), cells)
-    return _changed(model, extra, assumptions)
+    model = _changed(_with_prediction_layers(_catalogue(key), cells), extra, assumptions)
+    if 0 < model.positions < sequence_length:
+        assumptions.append(f"{sequence_length} learned positions")
+        model = replace(model, positions=sequence_length)
+    return model
 
 
 @lru_cache(maxsize=256)

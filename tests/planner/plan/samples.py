@@ -51,21 +51,23 @@ LLAMA_405B = Model(
 LATENT = Attention(
     kind="mla", heads=32, kv_heads=32, head_dim=192, value_dim=128, q_lora_rank=768, kv_lora_rank=512, rope_dim=64
 )
+EXPERT_LAYER = LayerKind(
+    name="experts",
+    attention=LATENT,
+    block=Moe(experts=64, top_k=6, ffn=1408, shared_ffn=2816, router_bias=True),
+    norm_parameters=2 * 2048,
+)
 LATENT_MOE = Model(
     name="latent attention, experts, one prediction layer",
     hidden=2048,
     vocabulary=129280,
     kinds=(
         LayerKind(name="dense", attention=LATENT, block=Mlp(ffn=8192), norm_parameters=2 * 2048),
-        LayerKind(
-            name="experts",
-            attention=LATENT,
-            block=Moe(experts=64, top_k=6, ffn=1408, shared_ffn=2816, router_bias=True),
-            norm_parameters=2 * 2048,
-        ),
+        EXPERT_LAYER,
+        replace(EXPERT_LAYER, name="prediction", extra_parameters=2 * 2048**2 + 3 * 2048),
     ),
     layers=(0,) * 2 + (1,) * 13,
-    mtp_layers=(1,),
+    mtp_layers=(2,),
     final_norm_parameters=2048,
 )
 WINDOWED = Model(
@@ -107,32 +109,16 @@ def make_plan(
     cluster: Cluster,
     model: Model,
     job: Job,
-    chosen: tuple[Configuration, Sequence[int]],
-    others: Sequence[tuple[Configuration, Sequence[int]]] = (),
+    *candidates: tuple[Configuration, Sequence[int]],
     options: PlanOptions | None = None,
 ) -> Plan:
-    """A plan for ``chosen``, a configuration and its cut; ``others`` are its alternatives."""
+    """A plan for the fastest of ``candidates``, configurations and their cuts; the others lost."""
     calibration = load_calibration(cluster.gpu)
-
-    def price(configuration: Configuration, cut: Sequence[int]):  # type: ignore[no-untyped-def]
-        return price_step(model, cluster, job, calibration, configuration, cut)
-
-    best = price(*chosen)
-    alternatives = sorted(
-        (
-            Alternative.of(
-                configuration,
-                cut,
-                step_seconds=priced.step_seconds,
-                peak_memory_bytes=priced.peak_bytes,
-                best_seconds=best.step_seconds,
-                reason="a longer step",
-            )
-            for configuration, cut in others
-            for priced in [price(configuration, cut)]
-        ),
-        key=lambda alternative: alternative.step_seconds,
+    ranked = sorted(
+        ((price_step(model, cluster, job, calibration, *candidate), *candidate) for candidate in candidates),
+        key=lambda entry: entry[0].step_seconds,
     )
+    best, configuration, cut = ranked[0]
     certificate = Certificate.of(
         value=best.step_seconds,
         lower_bound=best.step_seconds,
@@ -140,13 +126,23 @@ def make_plan(
         method="every candidate evaluated",
         candidates=40,
         refined=9,
-        evaluated=1 + len(alternatives),
+        evaluated=len(ranked),
         infeasible=3,
-        cut_by_bound=36 - len(alternatives),
+        cut_by_bound=37 - len(ranked),
         pruned={"heads are not divisible by tp": 12, "interleaving needs pp > 1": 5},
-        alternatives=alternatives,
+        alternatives=[
+            Alternative.of(
+                other,
+                other_cut,
+                step_seconds=price.step_seconds,
+                peak_memory_bytes=price.peak_bytes,
+                best_seconds=best.step_seconds,
+                reason="a longer step",
+            )
+            for price, other, other_cut in ranked[1:]
+        ],
     )
-    return build_plan(cluster, model, job, calibration, *chosen, best, certificate, options)
+    return build_plan(cluster, model, job, calibration, configuration, cut, best, certificate, options)
 
 
 def even_cut(items: int, chunks: int) -> tuple[int, ...]:
@@ -165,23 +161,25 @@ def interleaved_dense() -> Plan:
         LLAMA_8B,
         Job(global_batch=128, sequence_length=4096),
         (chosen, even_cut(34, 8)),
-        [(plain, even_cut(34, 4)), (wider, even_cut(34, 4))],
-        PlanOptions(pins={"pp": 4}, forbid=("cp", "ep")),
+        (plain, even_cut(34, 4)),
+        (wider, even_cut(34, 4)),
+        options=PlanOptions(pins={"pp": 4}, forbid=("cp", "ep")),
     )
 
 
 @lru_cache
 def experts_and_prediction_layer() -> Plan:
-    """Latent attention, experts over four ranks, a prediction layer beside the head; two stages."""
-    chosen = Configuration(tp=2, sp=1, pp=2, dp=8, ep=4, etp=1)
-    other = replace(chosen, ep=8)
+    """Latent attention, experts over eight ranks, a prediction layer beside the head; two stages."""
+    chosen = Configuration(tp=2, sp=1, pp=2, dp=8, ep=8, etp=1)
+    other = replace(chosen, ep=4)
     cut = (0, 8, 18)
     return make_plan(
         h100_cluster(4),
         LATENT_MOE,
         Job(global_batch=64, sequence_length=4096, expert_imbalance=1.2),
         (chosen, cut),
-        [(other, cut), (replace(chosen, recompute="full"), cut)],
+        (other, cut),
+        (replace(chosen, recompute="full"), cut),
     )
 
 
@@ -194,7 +192,7 @@ def single_stage_windowed() -> Plan:
         WINDOWED,
         Job(global_batch=64, sequence_length=2048, precision="fp16", attention="unfused"),
         (chosen, (0, 26)),
-        [(replace(chosen, mbs=1), (0, 26))],
+        (replace(chosen, mbs=1), (0, 26)),
     )
 
 

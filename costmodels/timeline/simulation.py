@@ -75,10 +75,7 @@ def makespan_seconds(
 ) -> Seconds:
     """[...]: the makespan alone; arguments and errors are ``simulate``'s."""
     graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds)
-    ends = [
-        _relax(graph, cost[block], lag[block])[graph.row[:, -1]].max(axis=0)
-        for block in _blocks(order, len(cost))
-    ]
+    ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].max(axis=0) for block in _blocks(order, len(cost))]
     return np.concatenate(ends).reshape(batch) if ends else np.empty(batch)
 
 

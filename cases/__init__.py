@@ -1,0 +1,69 @@
+"""Bundled data: clusters, models and whole cases. Reading them needs nothing else of the project."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent
+
+
+def case_path(*parts: str) -> Path:
+    """A file or folder of the bundled data."""
+    return ROOT.joinpath(*parts)
+
+
+def models_path() -> Path:
+    """The folder with one YAML file per model."""
+    return ROOT / "models"
+
+
+@lru_cache(maxsize=1)
+def model_names() -> tuple[str, ...]:
+    """Names of the bundled models, sorted."""
+    return tuple(sorted(path.stem for path in models_path().glob("*.yaml")))
+
+
+def model_path(name: str) -> Path:
+    """The file of a bundled model; raises ``KeyError`` for another name."""
+    if name not in model_names():
+        raise KeyError(name)
+    return models_path() / f"{name}.yaml"
+
+
+@lru_cache(maxsize=1)
+def cluster_names() -> tuple[str, ...]:
+    """Names of the bundled clusters, sorted."""
+    return tuple(sorted(path.stem for path in (ROOT / "clusters").glob("*.yaml")))
+
+
+def cluster_path(name: str) -> Path:
+    """The file of a bundled cluster; raises ``KeyError`` for another name."""
+    if name not in cluster_names():
+        raise KeyError(name)
+    return ROOT / "clusters" / f"{name}.yaml"
+
+
+def list_cases() -> list[dict[str, Any]]:
+    """Every bundled case: ``name``, ``about``, ``cluster`` and ``model`` (bundled names), ``gpus``,
+    ``job`` (``global_batch``, ``sequence_length``, ``precision``), ``expect`` (feasible or infeasible)."""
+    cases: list[dict[str, Any]] = _read("cases.yaml")["cases"]
+    return cases
+
+
+@lru_cache(maxsize=1)
+def model_aliases() -> dict[str, str]:
+    """Other names of bundled models."""
+    return dict(_read("model_aliases.yaml")["aliases"])
+
+
+@lru_cache(maxsize=1)
+def unsupported_models() -> dict[str, str]:
+    """Known models that cannot be described, and the part that cannot."""
+    return dict(_read("model_aliases.yaml")["unsupported"])
+
+
+def _read(name: str) -> Any:
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((ROOT / name).read_text(encoding="utf-8"), Loader=loader)

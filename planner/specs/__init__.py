@@ -1,0 +1,20 @@
+"""What the user describes: the cluster, the model, the job."""
+
+from planner.specs.cluster import ClusterSpec
+from planner.specs.errors import Problem, SpecError
+from planner.specs.job import JobSpec, check_job, make_job
+from planner.specs.machines import load_cluster
+from planner.specs.model import load_model
+from planner.specs.model_spec import ModelSpec
+
+__all__ = [
+    "ClusterSpec",
+    "JobSpec",
+    "ModelSpec",
+    "Problem",
+    "SpecError",
+    "check_job",
+    "load_cluster",
+    "load_model",
+    "make_job",
+]

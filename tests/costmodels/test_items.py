@@ -1,0 +1,162 @@
+"""Operators add up: parameters, saved activations, FLOPs, against formulas written elsewhere."""
+
+import numpy as np
+import pytest
+
+from costmodels.architecture import LayerKind, Mlp, Model, Moe
+from costmodels.calibration import load_calibration
+from costmodels.columns import Columns
+from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.items import ItemCosts, chain_of, item_costs
+from costmodels.layers import attended_keys
+from costmodels.operators import System
+from tests.machines import DEEPSEEK_V3_ATTENTION, cluster, dense_model, gqa, mla, moe_model
+
+NONE, SELECTIVE, FULL = range(3)
+assert RECOMPUTE_LEVELS == ("none", "selective", "full")
+
+
+def costs(model: Model, configuration: Configuration, **job: object) -> ItemCosts:
+    machine = cluster(nodes=4)
+    system = System(cluster=machine, calibration=load_calibration(machine.gpu), precision="bf16")
+    task = Job(**{"global_batch": 64, "sequence_length": 2048, **job})  # type: ignore[arg-type]
+    return item_costs(model, task, Columns.of([configuration]).shards()[0], system)
+
+
+MODELS = [
+    dense_model(),
+    dense_model(attention=mla()),
+    moe_model(),
+    moe_model(mtp=1),
+    moe_model(attention=mla(), mtp=2),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.name}-{m.kinds[0].attention.kind}-{len(m.mtp_layers)}")
+def test_an_unsharded_layer_holds_the_parameters_of_its_kind(model: Model) -> None:
+    """The operators' weights against ``LayerKind.parameters``, two separate counts."""
+    found = costs(model, Configuration())
+    chain = chain_of(model)
+    for row, name in enumerate(chain.names[1 : 1 + len(model.kinds)], start=1):
+        kind = model.kinds[row - 1]
+        assert kind.name == name
+        held = found.dense_parameters[row, 0] + found.expert_parameters[row, 0]
+        assert held == kind.parameters(model.hidden) - kind.extra_parameters
+    for row, kind_index in enumerate(sorted(set(model.mtp_layers)), start=1 + len(model.kinds)):
+        held = found.dense_parameters[row, 0] + found.expert_parameters[row, 0]
+        assert held == model.kinds[kind_index].parameters(model.hidden)
+
+
+def test_the_chain_sums_to_the_models_parameters() -> None:
+    """DeepSeek-V3 from its shapes: 671.03 billion (arXiv 2412.19437 table: 671B), vocabulary unpadded."""
+    dense = LayerKind(
+        name="dense", attention=DEEPSEEK_V3_ATTENTION, block=Mlp(ffn=18432), norm_parameters=2 * 7168
+    )
+    block = Moe(experts=256, top_k=8, ffn=2048, shared_ffn=2048, router_bias=True)
+    expert = LayerKind(name="moe", attention=DEEPSEEK_V3_ATTENTION, block=block, norm_parameters=2 * 7168)
+    model = Model(
+        name="v3",
+        hidden=7168,
+        vocabulary=129280,
+        kinds=(dense, expert),
+        layers=(0,) * 3 + (1,) * 58,
+        final_norm_parameters=7168,
+    )
+    found = costs(model, Configuration())
+    total = chain_of(model).counts @ (found.dense_parameters + found.expert_parameters)
+    assert total[0] == model.total_parameters
+    assert total[0] / 1e9 == pytest.approx(671.03, abs=0.01)
+
+
+def gpt_layer(hidden: int, heads: int) -> Model:
+    kind = LayerKind(
+        name="gpt",
+        attention=gqa(heads=heads, kv_heads=heads, head_dim=hidden // heads),
+        block=Mlp(ffn=4 * hidden, gated=False),
+        norm_parameters=4 * hidden,
+    )
+    return Model(name="gpt", hidden=hidden, vocabulary=51200, kinds=(kind,), layers=(0,))
+
+
+@pytest.mark.parametrize("tp", [1, 2, 8])
+def test_saved_activations_are_korthikantis_with_sequence_parallelism(tp: int) -> None:
+    """arXiv 2205.05198 eq. 4, sbh (34 + 5as/h) / t, less 2 of 34 for dropout masks; the score term only
+    without FlashAttention, and gone under selective recompute."""
+    hidden, heads, length, mbs = 1024, 16, 2048, 2
+    configuration = Configuration(tp=tp, sp=int(tp > 1), mbs=mbs)
+    sbh = length * mbs * hidden
+    linear = 32 * sbh / tp
+    scores = 5 * heads * length**2 * mbs / tp
+    flash = costs(gpt_layer(hidden, heads), configuration)
+    unfused = costs(gpt_layer(hidden, heads), configuration, attention="unfused")
+    assert flash.saved_bytes[NONE, 1, 0] == linear
+    assert unfused.saved_bytes[NONE, 1, 0] == linear + scores
+    assert unfused.saved_bytes[SELECTIVE, 1, 0] == linear
+    assert flash.saved_bytes[FULL, 1, 0] == 2 * sbh / tp
+    assert flash.live_bytes[1, 0] == linear
+
+
+def test_without_sequence_parallelism_the_norms_regions_are_whole_on_every_rank() -> None:
+    """arXiv 2205.05198 eq. 2: sbh (10 + 24/t), less 2 for the dropout masks."""
+    found = costs(gpt_layer(1024, 16), Configuration(tp=4, mbs=1))
+    sbh = 2048 * 1024
+    assert found.saved_bytes[NONE, 1, 0] == sbh * (8 + 24 / 4)
+    assert found.saved_bytes[FULL, 1, 0] == 2 * sbh
+
+
+def test_context_parallelism_divides_the_activations() -> None:
+    one = costs(dense_model(), Configuration())
+    four = costs(dense_model(), Configuration(cp=4))
+    np.testing.assert_allclose(four.saved_bytes[:, 1] * 4, one.saved_bytes[:, 1])
+
+
+def test_expert_parallelism_divides_experts_and_keeps_the_tokens_of_a_rank() -> None:
+    """Even routing: a rank's experts see as many copies as its own tokens send out (by hand: tokens x
+    top_k), however many ranks share the experts."""
+    one, four = (costs(moe_model(), Configuration(ep=ep)) for ep in (1, 4))
+    assert four.expert_parameters[2, 0] * 4 == one.expert_parameters[2, 0]
+    assert four.dense_parameters[2, 0] == one.dense_parameters[2, 0]
+    assert four.saved_bytes[NONE, 2, 0] == one.saved_bytes[NONE, 2, 0]
+
+
+def test_the_busiest_expert_rank_costs_time_and_memory() -> None:
+    even = costs(moe_model(), Configuration(ep=4))
+    uneven = costs(moe_model(), Configuration(ep=4), expert_imbalance=1.5)
+    assert uneven.forward_seconds[2, 0] > even.forward_seconds[2, 0]
+    assert uneven.saved_bytes[NONE, 2, 0] > even.saved_bytes[NONE, 2, 0]
+    assert uneven.forward_seconds[1, 0] == even.forward_seconds[1, 0]
+
+
+def test_full_recompute_repeats_the_forward_pass_and_nothing_else() -> None:
+    found = costs(moe_model(), Configuration(tp=2, sp=1))
+    np.testing.assert_array_equal(found.recompute_seconds[FULL, 1:-1], found.forward_seconds[1:-1])
+    assert not found.recompute_seconds[NONE].any()
+    assert not found.recompute_seconds[:, [0, -1]].any()
+
+
+@pytest.mark.parametrize(("window", "length"), [(None, 7), (7, 7), (3, 7), (1, 7), (4, 4)])
+def test_attended_keys_is_the_mean_over_queries(window: int | None, length: int) -> None:
+    """Counted one query at a time."""
+    counted = [min(query + 1, window or length) for query in range(length)]
+    assert attended_keys(length, window) == pytest.approx(sum(counted) / length)
+
+
+def test_a_window_makes_attention_cheaper() -> None:
+    whole = costs(dense_model(), Configuration(), sequence_length=16384)
+    window = costs(dense_model(attention=gqa(window=128)), Configuration(), sequence_length=16384)
+    assert window.forward_seconds[1, 0] < whole.forward_seconds[1, 0]
+    assert window.saved_bytes[NONE, 1, 0] == whole.saved_bytes[NONE, 1, 0]
+
+
+def test_chain_runs_from_embedding_to_head_with_prediction_layers_before_it() -> None:
+    chain = chain_of(moe_model(layers=3, mtp=2))
+    assert [chain.names[t] for t in chain.types] == [
+        "embedding",
+        "dense",
+        "moe",
+        "moe",
+        "moe (multi-token prediction)",
+        "moe (multi-token prediction)",
+        "head",
+    ]
+    assert chain.cuttable == 5

@@ -1,0 +1,90 @@
+"""Configuration search by brute force: nested loops, legality spelled out again, every price full."""
+
+from collections.abc import Iterator
+
+from costmodels.architecture import Mlp, Model, Moe
+from costmodels.configuration import Configuration, Job
+from costmodels.hardware import Cluster
+from planner.predict import predict
+from planner.space import interleavings
+
+
+def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[Configuration]:
+    """Every configuration of the stated space (docstring of ``planner.space``)."""
+    gpus = cluster.nodes * cluster.gpus_per_node
+    experts = [kind.block.experts for kind in model.kinds if isinstance(kind.block, Moe)]
+    for tp in range(1, cluster.domain_gpus + 1):
+        for cp in range(1, gpus + 1):
+            for pp in range(1, len(model.layers) + 3):
+                if gpus % (tp * cp * pp) or (cp > 1 and job.sequence_length // cp < 1024):
+                    continue
+                dp = gpus // (tp * cp * pp)
+                for ep in range(1, max(experts, default=1) + 1):
+                    for etp in (1, 2, 4, 8) if experts else (1,):
+                        for mbs in (1, 2, 4, 8, 16, 32, 64):
+                            for sp in (0, 1):
+                                for vp in interleavings(len(model.layers), pp):
+                                    for zero in range(4):
+                                        for recompute in ("none", "selective", "full"):
+                                            configuration = Configuration(
+                                                tp=tp,
+                                                sp=sp,
+                                                cp=cp,
+                                                pp=pp,
+                                                vp=vp,
+                                                dp=dp,
+                                                zero=zero,
+                                                ep=ep,
+                                                etp=etp,
+                                                mbs=mbs,
+                                                recompute=recompute,  # type: ignore[arg-type]
+                                            )
+                                            if is_legal(cluster, model, job, configuration):
+                                                yield configuration
+
+
+def is_legal(cluster: Cluster, model: Model, job: Job, c: Configuration) -> bool:
+    if etp_outside(cluster, c) or job.global_batch % (c.dp * c.mbs):
+        return False
+    microbatches = job.global_batch // (c.dp * c.mbs)
+    for kind in model.kinds:
+        attention, block = kind.attention, kind.block
+        kv_heads = attention.kv_heads if attention.kind == "gqa" else attention.heads
+        if attention.heads % c.tp or (kv_heads % c.tp and c.tp % kv_heads):
+            return False
+        if isinstance(block, Mlp):
+            if block.ffn % c.tp:
+                return False
+        elif (
+            block.experts % c.ep
+            or block.ffn % c.etp
+            or block.shared_ffn % c.tp
+            or (c.tp * c.cp * c.dp) % (c.ep * c.etp)
+            or (c.tp > 1 and not c.sp)
+        ):
+            return False
+    if c.sp and (c.tp == 1 or job.sequence_length % (c.cp * c.tp)):
+        return False
+    if c.cp > 1 and (job.sequence_length % (2 * c.cp) or job.attention == "unfused"):
+        return False
+    if c.pp * c.vp > len(model.layers) + 2 or (c.vp > 1 and (c.pp == 1 or microbatches % c.pp)):
+        return False
+    if c.recompute == "selective" and job.attention == "flash":
+        return False  # never better than none
+    return not (c.zero and c.dp * c.cp == 1 and c.edp == 1)  # never better than zero=0
+
+
+def etp_outside(cluster: Cluster, c: Configuration) -> bool:
+    return c.etp > cluster.domain_gpus
+
+
+def fastest(cluster: Cluster, model: Model, job: Job) -> tuple[float, Configuration | None, int]:
+    """Least step time over all that fit, the configuration that has it (first in the order of the
+    loops), and how many were priced."""
+    best, chosen, count = float("inf"), None, 0
+    for configuration in legal_configurations(cluster, model, job):
+        count += 1
+        prediction = predict(cluster, model, job, configuration)
+        if prediction.feasible and prediction.step_seconds < best:
+            best, chosen = prediction.step_seconds, configuration
+    return best, chosen, count

@@ -1,0 +1,57 @@
+"""The commands that read plans: validate, explain, diff."""
+
+import json
+from pathlib import Path
+
+from click.testing import Result
+
+from planner.plan import Plan
+from tests.planner.cli.conftest import Run
+
+
+def test_a_fresh_plan_is_clean(run: Run, solved: tuple[Result, Path]) -> None:
+    result = run("validate", solved[1])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert run("validate", solved[1], "--cluster", "dgx-h100-1").exit_code == 0
+
+
+def test_another_cluster_and_a_changed_figure_are_findings(
+    run: Run, solved: tuple[Result, Path], tmp_path: Path
+) -> None:
+    assert run("validate", solved[1], "--cluster", "dgx-h100-2").exit_code == 1
+    document = json.loads(solved[1].read_text())
+    document["prediction"]["step_seconds"] *= 1.01
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    result = run("validate", tmp_path / "plan.json", "--format", "json")
+    assert result.exit_code == 1
+    assert any("step_seconds" in finding["path"] for finding in json.loads(result.stdout)["findings"])
+
+
+def test_explain_shows_the_summary_of_solve_and_what_binds(run: Run, solved: tuple[Result, Path]) -> None:
+    result = run("explain", solved[1])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(solved[0].stdout.rstrip())
+    fullest = min(Plan.load(solved[1]).stages, key=lambda stage: stage.memory.free_bytes)
+    assert f"stage {fullest.stage} is fullest" in result.stdout
+
+
+def test_why_not_compares_with_the_best_plan_of_that_kind(
+    run: Run, solved: tuple[Result, Path], job: list[str]
+) -> None:
+    pinned = json.loads(run("solve", *job, "--pin", "tp=8", "--json").stdout)["prediction"]["step_seconds"]
+    result = run("explain", solved[1], "--why-not", "tp=8", "--json")
+    found = json.loads(result.stdout)
+    assert found["why_not"]["prediction"]["step_seconds"] == pinned  # second method: solve with the pin
+    best = found["prediction"]["step_seconds"]
+    text = run("explain", solved[1], "--why-not", "tp=8").stdout
+    assert f"{(pinned / best - 1) * 100:.2f} % slower" in text
+
+
+def test_diff_tells_plans_apart(run: Run, solved: tuple[Result, Path], job: list[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    run("solve", *job, "--pin", "tp=8", "-o", other)
+    assert run("diff", solved[1], other).exit_code == 0
+    assert run("diff", solved[1], other, "--exit-code").exit_code == 1
+    assert run("diff", solved[1], solved[1], "--exit-code").exit_code == 0
+    changes = json.loads(run("diff", solved[1], other, "--json").stdout)["changes"]
+    assert "/parallelism/tp" in {change["path"] for change in changes}

@@ -1,0 +1,129 @@
+"""``plan solve``: summary, plan file and exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from planner.plan import Plan
+from tests.planner.cli.conftest import Run
+
+
+def test_a_proven_plan_exits_with_0_and_shows_what_to_act_on(solved: tuple[Result, Path]) -> None:
+    result, path = solved
+    assert result.exit_code == 0, result.stderr
+    plan = Plan.load(path)
+    assert plan.certificate.status == "optimal"
+    for part in ("Step time", "tokens/s/GPU", "MFU", "Bubble", "Proof", "next best", "GB free", "recompute="):
+        assert part in result.stdout
+    assert f"tp={plan.parallelism.tp}" in result.stdout
+    assert f"Plan written to {path}" in result.stderr
+    assert str(path) not in result.stdout
+
+
+def test_the_summary_names_every_alternative_and_every_reason_of_pruning(solved: tuple[Result, Path]) -> None:
+    result, path = solved
+    proof = Plan.load(path).certificate
+    assert len(proof.alternatives) == 4  # --top-k 5, the best itself apart
+    assert all(other.reason in result.stdout for other in proof.alternatives)
+    assert all(reason in result.stdout for reason in proof.pruned)
+
+
+def test_json_is_the_plan_file_itself(run: Run, solved: tuple[Result, Path], job: list[str]) -> None:
+    result = run("solve", *job, "--json")
+    assert result.stdout == solved[1].read_text()
+
+
+def test_pins_and_forbidden_kinds_hold(run: Run, job: list[str]) -> None:
+    result = run("solve", *job, "--pin", "tp=2,recompute=full", "--forbid", "pp,cp", "--json")
+    parallel = json.loads(result.stdout)["parallelism"]
+    assert (parallel["tp"], parallel["recompute"], parallel["pp"], parallel["cp"]) == (2, "full", 1, 1)
+
+
+def test_infeasible_exits_with_4_and_says_by_how_much(run: Run) -> None:
+    """405B parameters need at least 16 bytes each over all GPUs (weights 2, gradients 2, optimizer 12),
+    6.5 TB; eight A100-40GB have 0.34 TB."""
+    arguments = ["dgx-a100-40gb-1", "--model", "llama-3.1-405b", "--global-batch", "64", "--seq-len", "2048"]
+    result = run("solve", *arguments)
+    assert result.exit_code == 4
+    assert "GB short" in result.stdout
+    as_json = run("solve", *arguments, "--json")
+    assert as_json.exit_code == 4
+    assert json.loads(as_json.stdout)["status"] == "infeasible"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--pin", "tpp=8"], "did you mean 'tp'"),
+        (["--pin", "tp=zero"], "whole number from 1"),
+        (["--pin", "zero=4"], "from 0 to 3"),
+        (["--pin", "tp"], "write tp=VALUE"),
+        (["--pin", "tp=1,tp=2"], "twice"),
+        (["--pin", "recompute=some"], "none, selective, full"),
+        (["--forbid", "xp"], "unknown field 'xp'"),
+        (["--gap", "1.5"], "--gap"),
+        (["--time-limit", "0"], "--time-limit"),
+        (["--precision", "int8"], "--precision"),
+        (["--top-k", "0"], "--top-k"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_names_the_argument(
+    run: Run, job: list[str], change: list[str], said: str
+) -> None:
+    result = run("solve", *job, *change)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such-cluster", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "512"], "no-such-cluster"),
+        (["dgx-h100-1", "--model", "lama-3.1-8b", "--global-batch", "8", "--seq-len", "512"], "llama-3.1-8b"),
+        (["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "0", "--seq-len", "512"], "global_batch"),
+        (["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "-1"], "sequence_length"),
+    ],
+)
+def test_bad_specs_exit_with_1_and_no_traceback(run: Run, arguments: list[str], said: str) -> None:
+    result = run("solve", *arguments)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "internal error" not in result.stderr
+
+
+def test_a_plan_that_cannot_be_written_is_an_error(run: Run, job: list[str], tmp_path: Path) -> None:
+    result = run("solve", *job, "-o", tmp_path / "missing" / "plan.json")
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+
+
+def test_an_interrupt_ends_the_search_with_the_best_plan_so_far(
+    run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from planner.pricing import Pricing
+
+    evaluate, calls = Pricing.evaluate, []
+
+    def interrupted(self: Pricing, index: int) -> float:
+        calls.append(index)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(self, index)
+
+    monkeypatch.setattr(Pricing, "evaluate", interrupted)
+    result = run("solve", *job, "-o", tmp_path / "plan.json")
+    proof = Plan.load(tmp_path / "plan.json").certificate
+    assert len(calls) == 3
+    assert proof.searched.evaluated == 2
+    assert result.exit_code == {"optimal": 0, "feasible": 3}[proof.status]
+
+
+def test_without_a_price_before_the_time_limit_there_is_no_plan(run: Run, job: list[str], tmp_path: Path) -> None:
+    result = run("solve", *job, "--time-limit", "1e-9", "-o", tmp_path / "plan.json")
+    assert result.exit_code == 1
+    assert "the time limit came before the first price" in result.stdout
+    assert not (tmp_path / "plan.json").exists()

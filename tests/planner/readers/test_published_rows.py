@@ -1,0 +1,279 @@
+"""Rows of published tables, in the shapes their sources print them."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costmodels.architecture import Moe
+from planner.readers.published_rows import Row, RowRequest, read_rows
+
+GPT_175B = {
+    "source_id": "korthikanti22",
+    "source_date": "2022-05",
+    "model": "GPT 175B",
+    "model_key": "gpt_inline",
+    "gpu": "A100",
+    "gpu_mem_gb": "80",
+    "gpus_per_node": "8",
+    "n_gpus": "64",
+    "precision": "FP16",
+    "seq_len": "2048",
+    "gbs": "64",
+    "mbs": "1.0",
+    "tp": "8.0",
+    "pp": "8.0",
+    "vp": "3.0",
+    "sp": "1.0",
+    "zero_stage": "0",
+    "recompute": "selective",
+    "schedule": "interleaved 1F1B",
+    "step_time_s": "13.75",
+    "extra_json": '{"layers": 96, "hidden": 12288, "heads": 96, "ffn": 49152, "vocab": 51200}',
+}
+BRIDGE = {
+    "source_id": "mbridge-perf",
+    "source_date": "26.04",
+    "model": "DeepSeekV3",
+    "model_key": "deepseek_v3",
+    "gpu": "GB300",
+    "gpu_mem_gb": "288",
+    "n_gpus": "256",
+    "precision": "NVFP4",
+    "seq_len": "4096",
+    "gbs": "4096",
+    "mbs": "2",
+    "tp": "1",
+    "pp": "2",
+    "vp": "8",
+    "ep": "32",
+    "etp": "1.0",
+    "dist_opt": "1",
+    "recompute": "selective",
+    "recompute_detail": 'modules=["mla_up_proj"]',
+    "overlap": "dispatcher=hybridep;pp_layout=Et*4|(t*4|)*14tmL",
+    "tokens_per_s_per_gpu": "4000",
+}
+
+
+def read(folder: Path, **cells: str) -> Row:
+    path = folder / "runs.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(cells))
+        writer.writeheader()
+        writer.writerow(cells)
+    (row,) = read_rows(path)
+    return row
+
+
+def request(folder: Path, **cells: str) -> RowRequest:
+    row = read(folder, **cells)
+    assert row.request is not None, row.refusal
+    return row.request
+
+
+def test_an_inline_gpt_of_table_5_becomes_the_whole_question(tmp_path: Path) -> None:
+    """Korthikanti et al., arXiv 2205.05198, Tables 3 and 5: 175B on 64 A100."""
+    found = request(tmp_path, **GPT_175B)
+    assert found.model.total_parameters == pytest.approx(175e9, rel=0.01)  # the paper's name for it
+    assert (found.cluster.nodes, found.cluster.gpus_per_node, found.cluster.gpu.name) == (8, 8, "a100-sxm-80gb")
+    assert found.cluster.scale_out.bytes_per_second == 25e9  # 8 x HDR200 per node
+    assert (found.job.precision, found.job.attention, found.job.gradient_overlap) == ("fp16", "unfused", False)
+    (choice,) = found.choices
+    assert (choice.tp, choice.sp, choice.pp, choice.vp, choice.dp, choice.mbs) == (8, 1, 8, 3, 1, 1)
+    assert (choice.zero, choice.recompute, found.split) == (0, "selective", "even")
+    assert any("NIC" in assumption for assumption in found.assumptions)
+
+
+def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
+    turned = dict(reversed(GPT_175B.items()))
+    assert request(tmp_path, **turned) == request(tmp_path, **GPT_175B)
+
+
+def test_blank_micro_batch_and_interleaving_become_choices(tmp_path: Path) -> None:
+    """Narayanan et al., arXiv 2104.04473, Table 1 prints neither."""
+    found = request(tmp_path, **GPT_175B | {"mbs": "", "vp": "", "n_gpus": "128", "gbs": "128"})
+    assert {choice.mbs for choice in found.choices} == {1, 2, 4, 8, 16}
+    assert {choice.vp for choice in found.choices} >= {1, 2, 3, 4}
+    assert all(96 % (choice.pp * choice.vp) == 0 for choice in found.choices)
+    assert all(choice.vp == 1 or choice.microbatches(128) % choice.pp == 0 for choice in found.choices)
+    assert any("micro-batch not printed" in assumption for assumption in found.assumptions)
+
+
+def test_a_rack_row_takes_the_catalogue_model_and_records_what_it_assumes(tmp_path: Path) -> None:
+    row = read(tmp_path, **BRIDGE)
+    found = row.request
+    assert found is not None
+    assert found.cluster.domain_gpus == 64
+    assert found.cluster.scale_out.bytes_per_second == 100e9  # 800 Gb/s per GPU
+    assert (found.job.precision, found.job.attention) == ("fp4", "flash")
+    assert (found.choices[0].ep, found.choices[0].etp, found.choices[0].zero) == (32, 1, 1)
+    assert (found.choices[0].recompute, found.split) == ("none", "balanced")
+    assert any("mla_up_proj" in assumption for assumption in found.assumptions)
+    assert len(found.model.mtp_layers) == 1
+    assert row.measured_seconds == 4096 * 4096 / (4000 * 256)  # tokens / (tokens/s/GPU x GPUs)
+
+
+def test_without_mtp_is_without_it(tmp_path: Path) -> None:
+    assert request(tmp_path, **BRIDGE | {"model": "DeepSeekV3 (w/o MTP)"}).model.mtp_layers == ()
+
+
+def test_a_proxy_has_the_stated_layers_and_one_of_the_dense_prefix(tmp_path: Path) -> None:
+    model = request(tmp_path, **BRIDGE | {"extra_json": '{"layers": 4}', "pp": "1", "vp": "1"}).model
+    assert [isinstance(model.kinds[kind].block, Moe) for kind in model.layers] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "zero"),
+    [
+        ({"zero_stage": "3 (torch FSDP)"}, 3),
+        ({"zero_stage": "fsdp"}, 3),
+        ({"zero_stage": "0", "dist_opt": "1"}, 1),
+        ({"zero_stage": "", "dist_opt": "1"}, 1),
+        ({"zero_stage": "0 (assumed)"}, 0),
+        ({"zero_stage": ""}, 0),
+    ],
+)
+def test_the_sharding_of_states_is_read_from_either_column(tmp_path: Path, change: dict[str, str], zero: int) -> None:
+    assert request(tmp_path, **GPT_175B | change).choices[0].zero == zero
+
+
+@pytest.mark.parametrize(
+    ("change", "attention"),
+    [
+        ({"attn_impl": "flash (triton/flash per yaml)"}, "flash"),
+        ({"attn_impl": "unfused"}, "unfused"),
+        ({"attn_impl": "fused"}, "flash"),
+        ({"source_date": "2024-09-26", "config_completeness": "attention kernel (pre-flash)"}, "unfused"),
+        ({"source_date": "2024-09-26"}, "flash"),
+        ({"source_date": "26.04"}, "flash"),
+        ({"source_date": "2021-08"}, "unfused"),
+    ],
+)
+def test_attention_follows_the_kernel_the_text_or_the_year(
+    tmp_path: Path, change: dict[str, str], attention: str
+) -> None:
+    assert request(tmp_path, **GPT_175B | change).job.attention == attention
+
+
+@pytest.mark.parametrize(
+    ("printed", "level"),
+    [("none", "none"), ("selective", "selective"), ("full", "full"), ("full(block)", "full"), ("unknown", "none")],
+)
+def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) -> None:
+    assert request(tmp_path, **GPT_175B | {"recompute": printed}).choices[0].recompute == level
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "bert/bert_mcore_tp1_pp2"}, "BERT"),
+        ({"model": "multimodal-llava/x"}, "multimodal"),
+        ({"model": "GPT 22B single transformer layer"}, "single-layer"),
+        ({"model_key": "nemotron3_nano"}, "state-space"),
+        ({"extra_json": '{"hybrid-layer-pattern": "MEM*"}'}, "state-space"),
+        ({"task": "lora"}, "LoRA"),
+        ({"schedule": "1F1B vocab-parallel alg2"}, "vocabulary-parallel"),
+        ({"pp": "41"}, "tp*pp*cp=328"),
+        ({"tp": ""}, "no value for tp"),
+        ({"gbs": ""}, "no value for gbs"),
+        ({"seq_len": "many"}, "seq_len"),
+        ({"gpu": "TPUv4"}, "GPU TPUV4"),
+        ({"precision": "INT8"}, "precision INT8"),
+        ({"precision": "FP8"}, "fp8"),
+        ({"model_key": "no_such_model", "extra_json": ""}, "no_such_model"),
+        ({"extra_json": "{"}, "not JSON"),
+        ({"n_gpus": "12", "tp": "1", "pp": "1"}, "multiple of gpus_per_node"),
+        ({"zero_stage": "7"}, "zero_stage"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_by_name(tmp_path: Path, change: dict[str, str], reason: str) -> None:
+    row = read(tmp_path, **GPT_175B | change)
+    assert row.request is None
+    assert reason in row.refusal
+
+
+def ci_row(**arguments: Any) -> dict[str, str]:
+    """A Megatron-LM functional-test row: its whole command line stands in extra_json."""
+    stated = {
+        "num-layers": 12,
+        "hidden-size": 512,
+        "num-attention-heads": 8,
+        "max-position-embeddings": 1024,
+        "vocab-file": "vocab.json",
+        "seq-length": 1024,
+    }
+    return {
+        "model": "gpt/gpt3_mcore",
+        "model_key": "gpt_inline",
+        "gpu": "A100",
+        "gpu_mem_gb": "80",
+        "gpus_per_node": "8",
+        "n_gpus": "8.0",
+        "precision": "BF16",
+        "seq_len": "1024",
+        "gbs": "32.0",
+        "mbs": "4",
+        "tp": "2",
+        "pp": "2",
+        "vp": "1",
+        "zero_stage": "0",
+        "recompute": "none",
+        "peak_mem_gb": "2.5",
+        "peak_mem_unit": "GB(1e9)",
+        "peak_mem_kind": "torch max_memory_allocated, logged rank (last rank of world)",
+        "extra_json": json.dumps(stated | arguments),
+    }
+
+
+def test_a_ci_row_reads_its_arguments_and_the_rank_it_logged(tmp_path: Path) -> None:
+    row = read(tmp_path, **ci_row(**{"overlap-grad-reduce": True, "transformer-impl": "local"}))
+    assert row.request is not None
+    assert (row.memory_rank, row.memory_unit_bytes, row.measured_memory) == ("last", 1e9, 2.5)
+    assert row.request.job.gradient_overlap
+    assert row.request.job.attention == "unfused"
+    assert read(tmp_path, **ci_row() | {"peak_mem_unit": "GiB"}).memory_unit_bytes == 2**30
+
+
+def test_megatron_sets_expert_tensor_parallelism_to_tp_unless_told(tmp_path: Path) -> None:
+    experts = ci_row(**{"num-experts": 4})
+    assert request(tmp_path, **experts | {"ep": "2"}).choices[0].etp == 2
+    assert request(tmp_path, **experts | {"ep": "2", "etp": "1.0"}).choices[0].etp == 1
+
+
+def test_blank_gpu_counts_become_the_fewest_whole_nodes(tmp_path: Path) -> None:
+    assert request(tmp_path, **ci_row() | {"n_gpus": ""}).cluster.gpus == 8
+    large = ci_row(**{"num-experts": 16}) | {"n_gpus": "", "ep": "16", "etp": "1", "pp": "4", "gbs": "512"}
+    assert request(tmp_path, **large).cluster.gpus == 64  # ep 16 x pp 4
+
+
+def test_a_layout_string_says_how_many_chunks_there_are(tmp_path: Path) -> None:
+    """Et*3 | tt| x 6 | tmL: eight chunks, four on each of two stages."""
+    row = ci_row(**{"num-layers": 16, "pipeline-model-parallel-layout": "Et*3|(tt|)*6tmL"})
+    found = request(tmp_path, **row)
+    assert found.choices[0].vp == 4
+    assert found.split == "balanced"
+
+
+def test_other_tables_are_refused_row_by_row(tmp_path: Path) -> None:
+    assert "communication" in read(tmp_path, gpu="A100", n_gpus="2", busbw_GBps="23").refusal
+    assert "single-layer" in read(tmp_path, gpu="H100", forward_ms="7").refusal
+    assert read(tmp_path, colour="red").refusal
+
+
+CELL = st.one_of(
+    st.sampled_from(["", "0", "-1", "nan", "1e400", "{}", "[]", '{"layers": -1}', "8", "é"]), st.text(max_size=8)
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GPT_175B)), CELL, min_size=1, max_size=3))
+def test_any_cell_gives_a_question_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, change: dict[str, str]
+) -> None:
+    clean = {column: cell.replace("\0", "") for column, cell in change.items()}
+    row = read(tmp_path_factory.mktemp("fuzz"), **GPT_175B | clean)
+    assert (row.request is None) == bool(row.refusal)
