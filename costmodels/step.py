@@ -21,7 +21,7 @@ from costmodels import collectives
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.columns import Columns
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.configuration import Configuration, Job
 from costmodels.groups import group_shape
 from costmodels.hardware import Cluster
 from costmodels.items import Chain, ItemCosts, chain_of, item_costs
@@ -198,18 +198,14 @@ class StepModel:
     def transient_bytes(self) -> Column:
         """Short-lived bytes while one item runs, [types, n]; a stage needs its largest.
 
-        GEMM work space by the widest weight; under full recompute the item rebuilt for its backward
-        pass; under ZeRO 3 the gathered weights of the item and of the one prefetched.
+        GEMM work space by the widest weight; what recompute rebuilds for the item's backward pass;
+        under ZeRO 3 the gathered weights of the item and of the one prefetched.
         """
         calibration, columns = self.calibration, self.columns
         widest = self.costs.widest_weight[:, self.shard_index].copy()
         widest[0] = widest[-1] = 0.0
         dense, experts = self.parameters
-        rebuilt = np.where(
-            columns.recompute == RECOMPUTE_LEVELS.index("full"),
-            self.costs.live_bytes[:, self.shard_index] - self.saved_bytes,
-            0.0,
-        )
+        rebuilt = self.costs.live_bytes[:, self.shard_index] - self.saved_bytes
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
         return calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
 

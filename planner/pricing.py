@@ -167,7 +167,8 @@ class Pricing:
         memory = self._chunk_memory(step, i) if step.columns.vp[i] == 1 else None
         boundaries, shortfall = self._balanced(step, i, memory)
         if boundaries is None:
-            return Cut(boundaries=None, shortfall_bytes=shortfall)
+            fragments = 1.0 + step.calibration.allocator_fraction
+            return Cut(boundaries=None, shortfall_bytes=shortfall * fragments)
         over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.capacity_bytes
         return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
 

@@ -31,7 +31,7 @@ def list_command(as_json: bool) -> None:
         )
         for case in cases.list_cases()
     ]
-    click.echo(table(("case", "GPUs", "cluster", "model", "job"), rows, left=1))
+    click.echo(table(("case", "GPUs", "cluster", "model", "job"), rows, text=(0, 2, 3)))
     click.echo(f"\nclusters: {', '.join(cases.cluster_names())}")
     click.echo(f"\nmodels: {', '.join(cases.model_names())}")
 
@@ -63,7 +63,7 @@ def run_command(ctx: click.Context, names: tuple[str, ...], time_limit: float | 
         rows = [
             (*(r["case"], r["status"]), *_figures(r), r["configuration"] or "; ".join(r["reasons"][:1])) for r in found
         ]
-        click.echo(table(header, rows))
+        click.echo(table(header, rows, text=(0, 1, 7)))
     ctx.exit(0 if all(r["as_expected"] for r in found) else 1)
 
 

@@ -74,6 +74,6 @@ def command(ctx: click.Context, as_json: bool) -> None:
     else:
         click.echo(f"meshwright {found.meshwright or 'not installed'}, Python {found.python}, {found.platform}\n")
         rows = [(p.name, p.version or "-", "required" if p.required else "optional", p.use) for p in found.packages]
-        click.echo(table(("package", "version", "need", "used for"), rows, left=4))
+        click.echo(table(("package", "version", "need", "used for"), rows, text=range(4)))
         click.echo("\n" + ("\n".join(f"problem: {p}" for p in found.problems) or "No problems found."))
     ctx.exit(1 if found.problems else 0)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import click
@@ -27,13 +27,14 @@ def plain(data: Any) -> Any:
     return data.item() if hasattr(data, "item") else data
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
-    """Columns aligned: the first ``left`` to the left, the others to the right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], text: Collection[int] = (0,)) -> str:
+    """Columns aligned: those in ``text`` to the left, the others, figures, to the right."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
         "  ".join(
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if i in text else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )

@@ -77,7 +77,7 @@ def _stages(plan: "Plan") -> str:
         for stage in plan.stages
     ]
     header = ("stage", "layers", "GB used", "GB free", "forward ms", "backward ms", "in flight")
-    return table(header, rows, left=2) + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
+    return table(header, rows, text=(0, 1)) + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
 
 
 def _chunk(chunk: "Chunk") -> str:
@@ -98,11 +98,10 @@ def _proof(plan: "Plan") -> str:
         f"               {count.considered:,} considered, {count.candidates:,} legal, "
         f"{count.evaluated:,} priced in full, "
         f"{count.cut_by_bound:,} cut by bound, {count.infeasible:,} out of memory, {count.open:,} open",
-        f"Scope          {proof.scope}",
     ]
     for reason, how_many in sorted(proof.pruned.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"               ruled out {how_many:,}: {reason}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Scope          {proof.scope}"])
 
 
 def _alternatives(plan: "Plan") -> str:
@@ -119,8 +118,7 @@ def _alternatives(plan: "Plan") -> str:
         )
         for o in others
     ]
-    lines = table(("next best", "step s", "slower", "peak GB", "why it lost"), rows).split("\n")
-    return "\n".join(lines)
+    return table(("next best", "step s", "slower", "peak GB", "why it lost"), rows, text=(0, 4))
 
 
 def fullest(plan: "Plan") -> "Stage":

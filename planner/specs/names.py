@@ -12,7 +12,7 @@ def normalised(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
-    """The ``most`` known names closest to ``name``, best first, those it begins before the rest; empty when none resembles it."""
+    """The ``most`` known names closest to ``name``, best first, those that begin with it before the rest."""
     by_form = {normalised(k): k for k in known}
     form = normalised(name[:100])
     begun = sorted(f for f in by_form if len(form) >= 3 and f.startswith(form))

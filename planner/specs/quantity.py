@@ -4,13 +4,13 @@ Each parser takes what a spec holds and returns a positive float in SI units, by
 It raises ``ValueError`` saying what would be right. A small ``b`` is a bit, a capital ``B`` a byte.
 """
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.specs.errors import shown
-from planner.specs.names import nearest
 
 _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
@@ -46,7 +46,7 @@ class Dimension:
 
     def _hint(self, unit: str) -> str:
         same = [u for u in self.units if u.lower() == unit.lower()]
-        found = same or (nearest(unit, self.units) if len(unit) > 1 else [])
+        found = same or difflib.get_close_matches(unit, self.units, n=2, cutoff=0.6)
         return f"; did you mean {' or '.join(repr(u) for u in found)}?" if found else ""
 
 

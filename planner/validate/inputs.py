@@ -133,10 +133,14 @@ def _check_kind(kind: LayerKind, path: str, report: Report) -> None:
         )
     else:
         report.require(
-            attention.kv_lora_rank > 0 and attention.rope_dim < attention.head_dim,
+            attention.kv_lora_rank > 0
+            and attention.rope_dim < attention.head_dim
+            and attention.kv_heads == attention.heads
+            and (attention.qkv_bias, attention.qk_norm, attention.sinks) == (False, "none", False),
             "inputs.model",
             f"{path}/attention",
-            "latent attention has kv_lora_rank, and rope_dim within head_dim",
+            "latent attention has kv_lora_rank, rope_dim within head_dim, kv_heads = heads, and neither "
+            "biases nor norms of heads nor sinks",
             asdict(attention),
         )
     if not isinstance(block, Mlp):

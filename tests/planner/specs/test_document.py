@@ -35,7 +35,9 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
     assert read_document(written(tmp_path, b"\xef\xbb\xbfa: 1\n")).data == {"a": 1}
 
 
-BILLION_LAUGHS = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True))
+BILLION_LAUGHS = "a: &a [x, x]\n" + "".join(
+    f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,12 @@ def test_what_is_no_safe_mapping_is_refused(tmp_path: Path, content: str | bytes
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "is not JSON"), ('{"a": 1, "a": 2}', "a: is given twice"), ("[" * 100_000, "nested too deeply"), ("3", "mapping")],
+    [
+        ("{", "is not JSON"),
+        ('{"a": 1, "a": 2}', "a: is given twice"),
+        ("[" * 100_000, "nested too deeply"),
+        ("3", "mapping"),
+    ],
 )
 def test_json_is_no_less_strict(tmp_path: Path, content: str, message: str) -> None:
     assert message in refusal(written(tmp_path, content, "spec.json"))

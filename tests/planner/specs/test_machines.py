@@ -111,7 +111,10 @@ def test_the_dense_peaks_of_the_catalogue_pass_their_own_check() -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        (group("gpu", "h100-sxm-80"), "node_groups[0].gpu: 'h100-sxm-80': is not in the catalogue; did you mean 'h100-sxm"),
+        (
+            group("gpu", "h100-sxm-80"),
+            "node_groups[0].gpu: 'h100-sxm-80': is not in the catalogue; did you mean 'h100-sxm",
+        ),
         (group("gpu", INLINE_GPU | {"peak_flops": {}}), "needs at least one precision"),
         (group("gpu", INLINE_GPU | {"peak_flops": {"bf61": "1 TFLOP/s"}}), "unknown key; did you mean 'bf16'?"),
         (group("gpu", INLINE_GPU | {"memory": 80}), "node_groups[0].gpu.memory: 80: no unit"),
@@ -130,10 +133,13 @@ def test_the_dense_peaks_of_the_catalogue_pass_their_own_check() -> None:
         (changed("fabric", "latency", to="-5 us"), "fabric.latency: '-5 us': must be at least zero"),
         (changed("reserve", "memory_per_gpu", to="90 GB"), "leaves nothing of h100-sxm-80gb"),
         (changed("measure", to={}), "measure: unknown key; did you mean 'measured'?"),
-        (changed("node_groups", 0, "nics", "bandwidth", to="400"), "node_groups[0].nics.bandwidth: '400': no unit; write"),
+        (
+            changed("node_groups", 0, "nics", "bandwidth", to="400"),
+            "node_groups[0].nics.bandwidth: '400': no unit; write",
+        ),
         (changed("node_groups", 0, "nics", "kind", to="pigeon"), "node_groups[0].nics.kind: 'pigeon': "),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named_with_key_value_and_remedy(spec: dict[str, Any], expected: str) -> None:
     (problem,) = problems(spec)
     assert expected in problem

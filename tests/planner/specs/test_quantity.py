@@ -46,14 +46,19 @@ def test_zero_negative_and_not_finite_amounts_are_refused(text: str) -> None:
 
 
 def test_a_unit_in_the_wrong_case_names_both_meanings() -> None:
-    with pytest.raises(ValueError, match="did you mean 'GB/s' or 'Gb/s'"):
+    with pytest.raises(ValueError, match=r"did you mean 'GB/s' or 'Gb/s'\?"):
         parse_bandwidth("400 gb/s")
+
+
+def test_a_misspelled_unit_brings_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"'TFLOP' is no unit of compute rate; did you mean 'TFLOPS'"):
+        parse_compute("989 TFLOP")
 
 
 def test_a_unit_of_another_quantity_is_refused() -> None:
     with pytest.raises(ValueError, match="no unit of memory"):
         parse_memory("80 Gb/s")
-    with pytest.raises(ValueError, match="no unit of latency.*e.g. '5 us'"):
+    with pytest.raises(ValueError, match=r"no unit of latency.*e\.g\. '5 us'"):
         parse_latency("5 GB/s")
 
 
