@@ -10,7 +10,6 @@ from planner.plan.parallelism import Degrees
 from planner.plan.strict import Amount, Count, Index, Strict
 
 
-
 def scope(options: PlanOptions) -> str:
     """What the bound holds for, in words: which configurations, to which gap, on which clock."""
     pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))

@@ -33,6 +33,8 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 NAMED, INLINE = "<named>", "<inline>"
 """Tags of a value that is either a catalogue name or written out."""
 
+NAMED_OR_INLINE_KEYS = ("gpu", "intra_node")
+
 NamedOrInline = Discriminator(lambda value: INLINE if isinstance(value, Mapping | BaseModel) else NAMED)
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -48,7 +50,7 @@ def parse_spec(spec: type[Spec], document: Document) -> Spec:
 
 
 def _problem(spec: type[BaseModel], document: Document, found: Mapping[str, Any]) -> Problem:
-    place: Place = tuple(part for part in found["loc"] if part not in (NAMED, INLINE))
+    place = _without_tags(found["loc"])
     value, message = shown(found["input"]), str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "extra_forbidden":
         known = {name for model in _models(spec, place[:-1]) for name in model.model_fields}
@@ -58,6 +60,16 @@ def _problem(spec: type[BaseModel], document: Document, found: Mapping[str, Any]
         about = next((field.description for field in fields if field and field.description), None)
         value, message = "", f"missing: {about}" if about else "missing"
     return Problem(file=document.file, key=spelled(place), value=value, message=message, line=document.line(place))
+
+
+def _without_tags(place: Place) -> Place:
+    """A tag only ever follows the key of its value; anywhere else it is a key that a user wrote."""
+    kept = [
+        part
+        for before, part in zip((None, *place), place, strict=False)
+        if not (part in (NAMED, INLINE) and before in NAMED_OR_INLINE_KEYS)
+    ]
+    return tuple(kept)
 
 
 def _models(spec: type[BaseModel], place: Place) -> list[type[BaseModel]]:

@@ -84,9 +84,7 @@ def test_utilisation_is_flops_over_peak_by_hand() -> None:
         peak_flops={"bf16": 1e15, "fp8": 2e15},
     )
     link = Link(bytes_per_second=1e11, latency_seconds=1e-6)
-    cluster = Cluster(
-        name="c", gpu=gpu, nodes=2, gpus_per_node=8, domain_gpus=8, scale_up=link, scale_out=link
-    )
+    cluster = Cluster(name="c", gpu=gpu, nodes=2, gpus_per_node=8, domain_gpus=8, scale_up=link, scale_out=link)
     attention = Attention(heads=2, kv_heads=2, head_dim=4, value_dim=4)
     model = model_of(LayerKind(name="l", attention=attention, block=Mlp(ffn=16), norm_parameters=16), 3, 8, 100)
     job = Job(global_batch=16, sequence_length=4)

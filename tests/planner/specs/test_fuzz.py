@@ -57,7 +57,7 @@ def places(value: object, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 @st.composite
 def mutated(draw: st.DrawFn) -> dict[str, Any]:
     """A valid spec with up to three values replaced, removed or joined by others."""
-    spec = copy.deepcopy(draw(st.sampled_from(SPECS)))
+    spec: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(SPECS)))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.sampled_from([p for p in places(spec) if p]))
         parent: Any = spec
