@@ -58,7 +58,7 @@ class Calibration:
     fp4_gemm_speedup: float = _figure("factor")
     """FP4 against BF16 speed of the same GEMM, casts apart."""
     grouped_gemm_fraction: float = _figure("fraction")
-    """Speed of a grouped (expert) GEMM over that of one GEMM with all its rows."""
+    """Speed of a grouped (expert) GEMM over that of its groups' GEMMs one by one, launches apart."""
     attention_forward_fraction: float = _figure("fraction")
     """Share of the dense BF16 peak that fused attention reaches in a short benchmark, forward, attended
     pairs counted only, over unboundedly many keys at head dimension 128."""
@@ -89,8 +89,9 @@ class Calibration:
     all_to_all_fraction: float = _figure("fraction")
     """All-to-all speed over what the links' attained bandwidths give."""
     tensor_exposed_fraction: float = _figure("fraction", may_be_zero=True)
-    """Share of tensor-parallel collective time that computation does not hide; above 1 where training
-    collectives run slower than benchmarked ones."""
+    """Share of tensor-parallel collective time that computation does not hide, overlap on."""
+    tensor_serial_factor: float = _figure("factor")
+    """Time of tensor-parallel collectives in training over the benchmarked one, overlap off."""
     overlap_contention: float = _figure("fraction", may_be_zero=True)
     """Slow-down of computation while a collective runs beside it."""
     fsdp_exposed_fraction: float = _figure("fraction", may_be_zero=True)

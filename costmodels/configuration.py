@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
+GradientPrecision = Literal["fp32", "bf16"]
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
 
@@ -15,7 +16,9 @@ class Job:
     ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
     ``expert_imbalance`` is the tokens of the busiest expert rank over the mean.
     ``gradient_overlap``: gradients are reduced behind the last backward pass and updated weights
-    gathered behind the first forward pass.
+    gathered behind the first forward pass. ``tensor_overlap``: tensor-parallel collectives run in
+    pieces beside the GEMMs they feed (``tp-comm-overlap``). ``gradients``: what they are kept and
+    reduced in.
     """
 
     global_batch: int
@@ -24,6 +27,8 @@ class Job:
     attention: Literal["flash", "unfused"] = "flash"
     expert_imbalance: float = 1.0
     gradient_overlap: bool = True
+    tensor_overlap: bool = True
+    gradients: GradientPrecision = "fp32"
 
     @property
     def tokens(self) -> int:

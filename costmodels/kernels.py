@@ -59,14 +59,13 @@ def grouped_gemm_seconds(
 ) -> Seconds:
     """``groups`` GEMMs [m, k] x [k, n] as one kernel, ``m`` rows each on average.
 
-    The groups' tiles fill the GPU together: the compute time of one GEMM with all rows, over the
+    Every group fills its own tiles: the compute time is that of the groups one by one, over the
     calibrated share that uneven groups leave of it; every group's own weights are read or written.
     """
     groups, m, n, k = (np.asarray(value, dtype=np.float64) for value in (groups, m, n, k))
     operand = OPERAND_BYTES[precision]
     moved = groups * (operand * (m * k + k * n) + OUTPUT_BYTES * m * n)
-    together = _gemm_compute_seconds(groups * m, n, k, gpu, precision, calibration)
-    compute = together / calibration.grouped_gemm_fraction
+    compute = groups * _gemm_compute_seconds(m, n, k, gpu, precision, calibration) / calibration.grouped_gemm_fraction
     return _bound(compute, moved, gpu, calibration, groups * m * n * k > 0)
 
 

@@ -48,6 +48,9 @@ class LayerBuilder:
         self.job = job
         self.shards = shards
         self.system = system
+        self.operand_bytes = system.operand_bytes
+        # flash attention keeps its bf16 output; a narrow projection keeps a cast copy beside it
+        self.cast_bytes = self.operand_bytes if self.operand_bytes < BF16_BYTES else 0
         self.tp = shards.tp.astype(np.float64)
         self.tokens = shards.tokens(job)
         self.local_tokens = shards.sequence_tokens(job)
@@ -69,7 +72,7 @@ class LayerBuilder:
             m=self.local_tokens,
             n=self.hidden,
             k=2 * self.hidden,
-            saved_bytes=BF16_BYTES * self.local_tokens * 2 * self.hidden,
+            saved_bytes=self.operand_bytes * self.local_tokens * 2 * self.hidden,
         )
         rest = kind.extra_parameters - 2 * self.hidden**2
         head = self.head(model, owned=False)
@@ -101,6 +104,7 @@ class LayerBuilder:
                 n=rows,
                 k=self.hidden,
                 owned=owned,
+                wide=True,
                 saved_bytes=BF16_BYTES * self.local_tokens * self.hidden,
             ),
             MemoryBound(forward_bytes=loss_bytes / 2, backward_bytes=loss_bytes / 2),
@@ -181,7 +185,7 @@ class LayerBuilder:
                 n=self.hidden,
                 k=output,
                 bias=attention.out_bias * self.hidden,
-                saved_bytes=BF16_BYTES * self.tokens * output,
+                saved_bytes=(BF16_BYTES + self.cast_bytes) * self.tokens * output,
             ),
             *self.leave_tensor_region(),
             self.residual(),
@@ -202,7 +206,7 @@ class LayerBuilder:
             n=width,
             k=self.hidden,
             bias=attention.qkv_bias * width + small,
-            saved_bytes=BF16_BYTES * self.local_tokens * self.hidden,
+            saved_bytes=self.operand_bytes * self.local_tokens * self.hidden,
         )
         if attention.qk_norm == "none":
             return [projection]
@@ -213,13 +217,13 @@ class LayerBuilder:
         """MLA: the down-projections stand whole on every tensor rank and see its share of tokens."""
         query_rank, rank = float(attention.q_lora_rank), float(attention.kv_lora_rank)
         local, tokens = self.local_tokens, self.tokens
-        input_bytes = BF16_BYTES * local * self.hidden
+        input_bytes = self.operand_bytes * local * self.hidden
         query_width = heads * attention.head_dim
         queries: list[Operator] = (
             [
                 Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes),
                 self.norm(query_rank),
-                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=BF16_BYTES * local * query_rank),
+                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=self.operand_bytes * local * query_rank),
             ]
             if query_rank
             else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes)]
@@ -280,14 +284,20 @@ class LayerBuilder:
                 n=inputs * inner,
                 k=self.hidden,
                 bias=block.bias * inputs * inner,
-                saved_bytes=BF16_BYTES * self.local_tokens * self.hidden if norm else 0.0,
+                saved_bytes=self.operand_bytes * self.local_tokens * self.hidden if norm else 0.0,
             ),
             MemoryBound(
                 forward_bytes=(inputs + 1) * size,
                 backward_bytes=(2 * inputs + 1) * size,
                 saved_bytes=inputs * size,
             ),
-            Gemm(m=self.tokens, n=self.hidden, k=inner, bias=block.bias * self.hidden, saved_bytes=size),
+            Gemm(
+                m=self.tokens,
+                n=self.hidden,
+                k=inner,
+                bias=block.bias * self.hidden,
+                saved_bytes=self.operand_bytes * self.tokens * inner,
+            ),
             *self.leave_tensor_region(),
         ]
         return [self.norm(), *body, self.residual()] if norm else body
@@ -318,6 +328,7 @@ class LayerBuilder:
                 n=float(block.experts),
                 k=self.hidden,
                 bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
+                wide=True,
                 saved_bytes=BF16_BYTES * local * self.hidden,
             ),
             MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
@@ -330,7 +341,7 @@ class LayerBuilder:
                 n=inputs * inner,
                 k=self.hidden,
                 bias=block.bias * inputs * inner,
-                saved_bytes=copies * token_bytes,
+                saved_bytes=self.operand_bytes * copies * self.hidden,
             ),
             MemoryBound(
                 forward_bytes=(inputs + 1) * activation,
@@ -343,7 +354,7 @@ class LayerBuilder:
                 n=self.hidden,
                 k=inner,
                 bias=block.bias * self.hidden,
-                saved_bytes=activation,
+                saved_bytes=self.operand_bytes * copies * inner,
             ),
             self._expert_exchange(permuted),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),

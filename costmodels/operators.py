@@ -30,6 +30,12 @@ class System:
     cluster: Cluster
     calibration: Calibration
     precision: Precision
+    tensor_overlap: bool = True
+
+    @property
+    def operand_bytes(self) -> int:
+        """Of one element that a GEMM keeps for its weight gradient: narrow precisions keep it cast."""
+        return 1 if self.precision in ("fp8", "fp4") else BF16_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,8 @@ class Operator(Protocol):
 class Gemm:
     """[m, k] x [k, n]; both gradients are GEMMs of the same volume (m k n and n m k).
 
-    ``owned=False``: the weights are counted where they are kept.
+    ``owned=False``: the weights are counted where they are kept. ``wide=True``: never narrower than
+    bf16 (router, output head).
     """
 
     m: Column
@@ -71,6 +78,7 @@ class Gemm:
     bias: Column | float = 0.0
     saved_bytes: Column | float = 0.0
     owned: bool = True
+    wide: bool = False
     work: Work = "gemm"
     expert: bool = False
     selective: bool = False
@@ -81,7 +89,8 @@ class Gemm:
 
     def passes(self, system: System) -> Passes:
         def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, system.precision, system.calibration)
+            precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
+            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration)
 
         return Passes(
             forward=seconds(self.m, self.n, self.k),
@@ -199,7 +208,7 @@ class Communication:
     ``calls`` says how often it runs in the forward, input-gradient and weight-gradient pass.
     ``hidden_behind`` seconds of computation run at the same time in each pass (context exchange
     behind attention): what remains is exposed, and the hidden part slows its host by the
-    contention factor. Tensor collectives expose the calibrated share instead.
+    contention factor. Tensor collectives expose the calibrated share, or all where not overlapped.
     """
 
     collective: Collective
@@ -218,7 +227,10 @@ class Communication:
         once: Column = price(self.size_bytes, self.group, system.cluster, system.calibration)
         forward, input_grad, weight_grad = (count * once for count in self.calls)
         if self.work == "tensor":
-            share = system.calibration.tensor_exposed_fraction
+            calibration = system.calibration
+            share = (
+                calibration.tensor_exposed_fraction if system.tensor_overlap else calibration.tensor_serial_factor
+            )
             return Passes(
                 forward=share * forward, input_grad=share * input_grad, weight_grad=share * weight_grad
             )

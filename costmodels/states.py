@@ -1,7 +1,7 @@
 """Bytes of parameters, gradients and optimizer states, and the traffic that keeps them equal.
 
-Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of fp32 gradients and 12 of fp32 master weights
-and moments per parameter (Megatron-LM ``theoretical_memory_usage``: 18, or 6 + 12/d with the
+Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of gradients (2 where they are kept in bf16) and
+12 of fp32 master weights and moments per parameter (Megatron-LM ``theoretical_memory_usage``: 18, or 6 + 12/d with the
 distributed optimizer); ZeRO stage 1 shards the optimizer over the d replicas, 2 the gradients too, 3
 the weights too (Rajbhandari et al., arXiv 1910.02054).
 """
@@ -12,12 +12,13 @@ import numpy as np
 
 from costmodels import collectives
 from costmodels.columns import Columns
+from costmodels.configuration import GradientPrecision
 from costmodels.groups import Group, group_shape
 from costmodels.operators import System
 from costmodels.sharding import Column
 
 WEIGHT_BYTES = 2.0
-GRADIENT_BYTES = 4.0
+GRADIENT_BYTES: dict[GradientPrecision, float] = {"fp32": 4.0, "bf16": 2.0}
 OPTIMIZER_BYTES = 12.0
 
 
@@ -32,7 +33,9 @@ class StateBytes:
         return self.weights + self.gradients + self.optimizer
 
 
-def state_bytes(dense: Column, experts: Column, columns: Columns) -> StateBytes:
+def state_bytes(
+    dense: Column, experts: Column, columns: Columns, gradients: GradientPrecision = "fp32"
+) -> StateBytes:
     """``dense`` and ``experts``: parameters on one rank, last axis the configurations."""
 
     def sharded(bytes_per_parameter: float, from_stage: int) -> Column:
@@ -43,7 +46,7 @@ def state_bytes(dense: Column, experts: Column, columns: Columns) -> StateBytes:
 
     return StateBytes(
         weights=sharded(WEIGHT_BYTES, 3),
-        gradients=sharded(GRADIENT_BYTES, 2),
+        gradients=sharded(GRADIENT_BYTES[gradients], 2),
         optimizer=sharded(OPTIMIZER_BYTES, 1),
     )
 
@@ -56,15 +59,19 @@ class StateTraffic:
     columns: Columns
     dense_group: Group
     expert_group: Group
+    gradients: GradientPrecision = "fp32"
 
     @classmethod
-    def of(cls, columns: Columns, system: System) -> "StateTraffic":
+    def of(
+        cls, columns: Columns, system: System, gradients: GradientPrecision = "fp32"
+    ) -> "StateTraffic":
         domain = system.cluster.domain_gpus
         return cls(
             system=system,
             columns=columns,
             dense_group=group_shape(columns.dense_replicas, columns.tp, domain),
             expert_group=group_shape(columns.expert_replicas, columns.ep * columns.etp, domain),
+            gradients=gradients,
         )
 
     def _both(self, collective: str, bytes_per_parameter: float, dense: Column, experts: Column) -> Column:
@@ -75,10 +82,11 @@ class StateTraffic:
         return np.where(dense > 0, over_dense, 0.0) + np.where(experts > 0, over_experts, 0.0)
 
     def gradient_seconds(self, dense: Column, experts: Column) -> Column:
-        """Once a step: all-reduce of fp32 gradients, or their reduce-scatter under ZeRO 1.
+        """Once a step: all-reduce of the gradients, or their reduce-scatter under ZeRO 1.
         From ZeRO 2 on gradients are reduced in every micro-batch instead."""
-        whole = self._both("all_reduce", GRADIENT_BYTES, dense, experts)
-        scattered = self._both("reduce_scatter", GRADIENT_BYTES, dense, experts)
+        width = GRADIENT_BYTES[self.gradients]
+        whole = self._both("all_reduce", width, dense, experts)
+        scattered = self._both("reduce_scatter", width, dense, experts)
         zero = self.columns.zero
         return np.where(zero == 0, whole, np.where(zero == 1, scattered, 0.0))
 

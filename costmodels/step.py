@@ -108,11 +108,13 @@ class StepModel:
     ) -> None:
         self.model, self.cluster, self.job, self.calibration = model, cluster, job, calibration
         self.columns = columns
-        self.system = System(cluster=cluster, calibration=calibration, precision=job.precision)
+        self.system = System(
+            cluster=cluster, calibration=calibration, precision=job.precision, tensor_overlap=job.tensor_overlap
+        )
         self.chain: Chain = chain_of(model)
         shards, self.shard_index = columns.shards()
         self.costs: ItemCosts = item_costs(model, job, shards, self.system)
-        self.traffic = StateTraffic.of(columns, self.system)
+        self.traffic = StateTraffic.of(columns, self.system, job.gradients)
         self.microbatches = columns.microbatches(job.global_batch)
 
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
@@ -121,7 +123,7 @@ class StepModel:
         part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in StepModel._CACHED})
         part.columns = self.columns.take(chosen)
         part.shard_index = self.shard_index[chosen]
-        part.traffic = StateTraffic.of(part.columns, self.system)
+        part.traffic = StateTraffic.of(part.columns, self.system, self.job.gradients)
         part.microbatches = self.microbatches[chosen]
         return part
 
@@ -192,7 +194,7 @@ class StepModel:
 
     @cached_property
     def state(self) -> StateBytes:
-        return state_bytes(*self.parameters, self.columns)
+        return state_bytes(*self.parameters, self.columns, self.job.gradients)
 
     @cached_property
     def transient_bytes(self) -> Column:
@@ -313,7 +315,7 @@ class StepModel:
         With overlap the reduction hides behind the backward pass of the last micro-batch, all but
         the last layer's share; the gather behind the forward pass of the first.
         """
-        traffic = StateTraffic.of(self.columns.take(np.array([index])), self.system)
+        traffic = StateTraffic.of(self.columns.take(np.array([index])), self.system, self.job.gradients)
         held = self.stage_items(index, cut)
 
         def per_stage(table: Column) -> Column:

@@ -156,6 +156,6 @@ def spelled(place: Place) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if part.isprintable() and len(part) <= 60 else shown(part)
+            name = part if len(part) <= 60 else shown(part)
             text += f".{name}" if text else name
     return text

@@ -26,6 +26,8 @@ class JobSpec(Strict):
         default=1.0, description="tokens of the busiest expert rank over the mean"
     )
     gradient_overlap: bool = Field(default=True, description="reduce gradients behind the last backward pass")
+    tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
+    gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
 
     def job(self) -> Job:
         return Job(**self.model_dump())

@@ -5,7 +5,6 @@ from typing import Any
 from costmodels.hardware import Cluster
 from planner.plan import Plan
 from planner.plan.diff import changes
-from planner.plan.inputs import Inputs
 from planner.plan.writing import seal
 from planner.validate.findings import Report
 
@@ -25,10 +24,9 @@ def check_digests(plan: Plan, report: Report) -> None:
 
 def check_cluster(plan: Plan, cluster: Cluster, report: Report) -> None:
     """The plan's cluster against the one it shall run on; names may differ."""
-    wanted = Inputs.model_validate(plan.inputs.model_copy(update={"cluster": cluster}))
-    for change in changes(
-        "", plan.inputs.model_dump(mode="json")["cluster"], wanted.model_dump(mode="json")["cluster"]
-    ):
+    wanted = plan.inputs.model_copy(update={"cluster": cluster})
+    before, after = (inputs.model_dump(mode="json")["cluster"] for inputs in (plan.inputs, wanted))
+    for change in changes("", before, after):
         if change.path not in ("/name", "/gpu/name"):
             report.add(
                 "cluster",

@@ -11,7 +11,7 @@ from planner.plan import Plan
 from planner.validate.findings import Report
 from planner.validate.parameters import stage_parameters
 
-MOST_OPERATIONS = 5_000_000
+MOST_OPERATIONS = 2_000_000
 """Micro-batches x chunks that are still simulated; the largest real plans have tens of thousands."""
 
 STEP_FIGURES = tuple(name for name in StepPrice.__slots__ if name != "stages")

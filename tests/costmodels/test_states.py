@@ -25,6 +25,13 @@ def test_bytes_per_parameter_over_eight_replicas(zero: int, expected: float) -> 
     assert held(zero, dp=2, cp=4) == pytest.approx(expected), "context ranks hold the same parameters"
 
 
+def test_bf16_gradients_take_half_the_bytes_of_fp32_ones() -> None:
+    columns, one, none = Columns.of([Configuration(dp=8)]), np.array([1e9]), np.array([0.0])
+    whole, half = (state_bytes(one, none, columns, kept) for kept in ("fp32", "bf16"))  # type: ignore[arg-type]
+    assert (whole.gradients, half.gradients) == (4e9, 2e9)
+    assert (whole.weights, whole.optimizer) == (half.weights, half.optimizer)
+
+
 def test_experts_are_sharded_over_their_own_replicas() -> None:
     columns = Columns.of([Configuration(tp=2, sp=1, dp=8, ep=4, zero=1)])
     experts = state_bytes(np.array([0.0]), np.array([1e9]), columns)

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from costmodels.configuration import Job, Precision
+from costmodels.configuration import GradientPrecision, Job, Precision
 from planner.readers.published.cells import Refusal, degree, text
 from planner.readers.published.table import Cells
 
@@ -17,6 +17,8 @@ PRECISIONS: dict[str, Precision] = {
 FLASH_YEAR = 2022
 """FlashAttention (arXiv 2205.14135) is of May 2022; published runs up to that year do without."""
 OLD_ATTENTION = re.compile(r"unfused|\blocal\b|no flash|pre-flash|without flash")
+TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
+"""Software that runs tensor-parallel collectives beside GEMMs unasked, and Megatron's flag for it."""
 NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
 
 
@@ -35,7 +37,22 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         precision=PRECISIONS[printed],
         attention="unfused" if unfused else "flash",
         gradient_overlap=overlap,
+        tensor_overlap=_tensor_overlap(cells, extra),
+        gradients=_gradients(cells, assumptions),
     )
+
+
+def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
+    """Megatron-Bridge's performance recipes set ``grad_reduce_in_fp32 = False``."""
+    if "megatron-bridge" not in text(cells, "source_ref").lower():
+        return "fp32"
+    assumptions.append("gradients in bf16")
+    return "bf16"
+
+
+def _tensor_overlap(cells: Cells, extra: dict[str, Any]) -> bool:
+    said = " ".join(text(cells, c) for c in ("software", "source_ref", "overlap")).lower()
+    return bool(TENSOR_OVERLAP.search(said)) or "tp-comm-overlap" in extra
 
 
 def _year(cells: Cells) -> int:

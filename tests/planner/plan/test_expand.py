@@ -1,6 +1,7 @@
 """Ranks by rule against an explicit table of all of them; operations against the predicted step."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_operations_fill_the_predicted_pipeline(sample: Any) -> None:
         assert {(o.kind, o.chunk, o.microbatch) for o in run} == expected
         busy = math.fsum(o.end_seconds - o.start_seconds for o in run)
         assert math.isclose(busy, stage.busy_seconds, rel_tol=1e-9)
-        assert all(a.end_seconds <= b.start_seconds + 1e-12 for a, b in zip(run, run[1:], strict=False))
+        assert all(a.end_seconds <= b.start_seconds + 1e-12 for a, b in pairwise(run))
         ends.append(run[-1].end_seconds)
     assert math.isclose(max(ends), plan.prediction.pipeline_seconds, rel_tol=1e-9)
 

@@ -1,5 +1,6 @@
 """A file that is no plan gives one clear error, never another exception."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from planner.plan.reading import LARGEST_FILE_BYTES, parse_json, read_text
     ],
 )
 def test_text_that_is_not_json_is_refused_with_the_reason(text: str, says: str) -> None:
-    with pytest.raises(PlanError, match="bad.json") as refusal:
+    with pytest.raises(PlanError, match=r"bad\.json") as refusal:
         parse_json(text, "bad.json")
     assert says in str(refusal.value)
 
@@ -57,7 +58,9 @@ def test_a_file_over_the_limit_is_refused_before_it_is_parsed(tmp_path: Path) ->
 
 @given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_any_text_is_json_or_a_plan_error(text: str) -> None:
+    """Second method: Python's own reader, which also takes NaN, infinities and repeated keys."""
     try:
         parse_json(text, "fuzz")
-    except PlanError as error:
-        assert len(error.problems) == 1
+    except PlanError:
+        return
+    json.loads(text)

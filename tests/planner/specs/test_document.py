@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from planner.specs.document import read_document, spelled
-from planner.specs.errors import SpecError
+from planner.specs.errors import Problem, SpecError
 
 
 def refusal(path: Path) -> str:
@@ -92,4 +92,9 @@ def test_what_cannot_be_opened_is_an_ordinary_problem(tmp_path: Path) -> None:
 
 def test_places_are_spelled_as_people_write_them() -> None:
     assert spelled(("node_groups", 0, "gpu")) == "node_groups[0].gpu"
-    assert "\n" not in spelled(("a\nb",))
+    assert len(spelled(("x" * 1000,))) <= 60
+
+
+def test_a_problem_is_one_line_whatever_it_speaks_of() -> None:
+    problem = Problem(file="a\nb", key="c\x1e", value="", message="\ud800")
+    assert str(problem) == "a\\nb: c\\x1e: \\ud800"

@@ -21,7 +21,8 @@ from tests.planner.specs.test_model import SPEC as MODEL_SPEC
 Result = TypeVar("Result")
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.binary(max_size=4)
-    | st.sampled_from(["400 Gb/s", "nan GB/s", "-1 GiB", "full_attention", 10**30, -1, 0, 1e400, [], {}, [[]]])
+    | st.sampled_from(["400 Gb/s", "nan GB/s", "-1 GiB", "full_attention", 10**30, -1, 0, 1e400])
+    | st.builds(list) | st.builds(dict)
 )  # fmt: skip
 KEYS = st.text(max_size=8) | st.sampled_from(["name", "kinds", "gpu", "model_type", "node_groups"])
 NESTED = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(KEYS, v, max_size=4), max_leaves=12)

@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from costmodels.architecture import Moe
 from costmodels.configuration import Configuration, Job
 from planner.plan import PlanOptions
+from planner.space import IllegalConfiguration, check
 from planner.validate.legality import breaches, option_breaches
 from tests.planner.plan import samples
 
@@ -30,7 +33,6 @@ def test_legal_configurations_break_nothing() -> None:
     ("changes", "field"),
     [
         ({"dp": 1}, "dp"),  # 8 of 16 GPUs
-        ({"cp": 2, "dp": 2, "pp": 2, "vp": 3}, "vp"),  # 32 micro-batches over pp 2 are fine; see below
         ({"tp": 1, "dp": 4}, "sp"),  # sequence parallelism without a tensor group
         ({"pp": 1, "vp": 2, "dp": 8}, "vp"),  # interleaving one stage
         ({"mbs": 64}, "mbs"),  # 64 sequences over 2 x 64
@@ -38,8 +40,7 @@ def test_legal_configurations_break_nothing() -> None:
     ],
 )
 def test_dense_rules(changes: dict[str, Any], field: str) -> None:
-    job = replace(JOB, global_batch=62 * 2 + 2) if changes.get("vp") == 3 else JOB
-    assert broken(samples.LLAMA_8B, job, replace(DENSE, **changes)) == [field]
+    assert broken(samples.LLAMA_8B, JOB, replace(DENSE, **changes)) == [field]
 
 
 def test_interleaving_needs_micro_batches_in_multiples_of_the_stages() -> None:
@@ -94,6 +95,36 @@ def test_shared_experts_divide_by_tp() -> None:
     kind = replace(samples.EXPERT_LAYER, block=Moe(experts=8, top_k=2, ffn=1408, shared_ffn=1409))
     model = replace(samples.LATENT_MOE, kinds=(kind,), layers=(0,) * 4, mtp_layers=())
     assert broken(model, JOB, SPARSE) == ["tp"]
+
+
+@given(
+    st.sampled_from([samples.LLAMA_8B, samples.LATENT_MOE, samples.WINDOWED]),
+    st.sampled_from([12, 64, 126]),
+    st.sampled_from([4096, 4098]),
+    st.builds(
+        Configuration,
+        tp=st.sampled_from([1, 2, 3, 4, 16]),
+        sp=st.integers(0, 1),
+        cp=st.sampled_from([1, 2]),
+        pp=st.sampled_from([1, 2, 4, 16]),
+        vp=st.sampled_from([1, 2, 18]),
+        dp=st.sampled_from([1, 2, 4, 8, 16]),
+        ep=st.sampled_from([1, 2, 4, 5, 16]),
+        etp=st.sampled_from([1, 2, 3]),
+        mbs=st.sampled_from([1, 2]),
+    ),
+)
+def test_the_search_and_the_validator_agree_on_what_is_legal(
+    model: samples.Model, batch: int, length: int, configuration: Configuration
+) -> None:
+    """Second method: ``planner.space.check``, written apart from these rules."""
+    job = Job(global_batch=batch, sequence_length=length)
+    try:
+        check(CLUSTER, model, job, configuration)
+        legal = True
+    except IllegalConfiguration:
+        legal = False
+    assert legal == (broken(model, job, configuration) == [])
 
 
 def test_pins_and_bans_are_held() -> None:

@@ -64,7 +64,7 @@ def test_1f1b_holds_as_many_micro_batches_as_stages_are_left() -> None:
 
 
 def test_a_step_too_long_to_simulate_is_said_to_be_unchecked() -> None:
-    """Two million sequences a step over dp 8 and eight chunks are over five million operations."""
+    """A million micro-batches through four chunks and more are over two million operations."""
     plan = samples.interleaved_dense()
     batch = 8_000_000
     found = rules(

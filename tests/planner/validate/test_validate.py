@@ -34,11 +34,11 @@ def test_sound_plans_have_no_findings(sample: Any, tmp_path: Path) -> None:
 
 def test_all_findings_come_at_once() -> None:
     document = samples.interleaved_dense().to_json()
-    document["parallelism"]["edp"] = 3
+    document["schedule"]["microbatches"] = 3
     document["prediction"]["mfu"] = 0.9
     document["certificate"]["gap"] = 0.5
     found = {finding.path for finding in validate_json(seal(document))}
-    assert found == {"/parallelism/edp", "/prediction/mfu", "/certificate/gap"}
+    assert found == {"/schedule/microbatches", "/prediction/mfu", "/certificate/gap"}
 
 
 def test_a_file_that_is_not_json_could_not_be_checked(tmp_path: Path) -> None:
