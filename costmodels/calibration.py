@@ -11,12 +11,16 @@ another and state only what differs; a user's file overrides single figures in t
 import math
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 import yaml
 
 from costmodels.hardware import Gpu
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Kind = Literal["measured", "fitted", "assumed"]
 DATA = Path(__file__).parent / "data" / "calibration"
@@ -173,7 +177,7 @@ def load_calibration(gpu: Gpu, path: Path | None = None) -> Calibration:
             f"no calibration for gpu {gpu.name!r} of architecture {gpu.architecture!r} (known: {known}); "
             "give a calibration file with every figure"
         )
-    name, figures = _bundled(bundled) if bundled is not None else ("", {})
+    name, figures = _bundled(bundled) if bundled is not None else ("", MappingProxyType({}))
     if override:
         name = _name(override, where)
     return _assemble(name, figures, changed, where=where or f"{bundled}.yaml")
@@ -184,7 +188,8 @@ def bundled_calibrations() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in DATA.glob("*.yaml")))
 
 
-def _bundled(stem: str) -> tuple[str, dict[str, Figure]]:
+@lru_cache
+def _bundled(stem: str) -> tuple[str, Mapping[str, Figure]]:
     path = DATA / f"{stem}.yaml"
     document = _read(path)
     figures: dict[str, Figure] = {}
@@ -196,12 +201,12 @@ def _bundled(stem: str) -> tuple[str, dict[str, Figure]]:
         }
     for key, entry in _table(document.get("figures"), str(path)).items():
         figures[key] = _parse(key, entry, str(path))
-    return _name(document, str(path)), figures
+    return _name(document, str(path)), MappingProxyType(figures)
 
 
 def _read(path: Path) -> Mapping[str, object]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CalibrationError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):

@@ -92,8 +92,9 @@ class Pricing:
         """False only where no cut can fit: the stages together lack room for the layers of some kind
         alone, or for all layers if each were of the lightest kind.
 
-        Stage i of 1F1B keeps min(m, p-i) micro-batches of its layers; every stage of an interleaved
-        pipeline at least one.
+        Stage i of 1F1B keeps min(m, p-i) micro-batches of its layers. Interleaved, it runs
+        (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
+        micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1).
         """
         columns = step.columns
         kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
@@ -103,11 +104,13 @@ class Pricing:
         first = step.state.total[0]
         room = np.zeros((len(kinds) + 1, len(columns)))
         for stage in range(int(columns.pp.max(initial=0))):
-            live = np.where(columns.vp == 1, np.minimum(step.microbatches, columns.pp - stage), 1)
+            later = columns.pp - 1 - stage
+            interleaved = np.minimum(columns.pp, 2 * later + 1)
+            live = np.minimum(step.microbatches, np.where(columns.vp == 1, later + 1, interleaved))
             free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == columns.pp - 1) * last
             each = state + saved * live
             per_layer = np.vstack([each, each.min(axis=0)])
-            room += np.where(stage < columns.pp, np.maximum(np.floor(free / per_layer), -1e9), 0)
+            room += np.where(stage < columns.pp, np.maximum(np.floor(free / per_layer), 0), 0)
         needed = np.append(step.chain.counts[kinds], step.chain.decoder_layers)
         return np.asarray((room >= needed[:, None]).all(axis=0))
 

@@ -1,0 +1,56 @@
+"""Plans distributed training: specs in, plans out.
+
+    from planner import load_cluster, load_model, make_job, solve, validate
+
+    outcome = solve(load_cluster("dgx-h100-8"), load_model("llama-3-70b"),
+                    make_job(global_batch=128, sequence_length=8192))
+    outcome.plan.save("plan.json")
+
+Names are imported when first used, so that the command line starts quickly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.infeasibility import Infeasibility as Infeasibility
+    from planner.plan import Plan as Plan
+    from planner.plan import PlanError as PlanError
+    from planner.predict import Prediction as Prediction
+    from planner.predict import predict as predict
+    from planner.solve import Outcome as Outcome
+    from planner.solve import SolveOptions as SolveOptions
+    from planner.solve import solve as solve
+    from planner.space import IllegalConfiguration as IllegalConfiguration
+    from planner.specs import SpecError as SpecError
+    from planner.specs import load_cluster as load_cluster
+    from planner.specs import load_model as load_model
+    from planner.specs import make_job as make_job
+    from planner.validate import Finding as Finding
+    from planner.validate import validate as validate
+
+HOMES = {
+    "Finding": "planner.validate",
+    "IllegalConfiguration": "planner.space",
+    "Infeasibility": "planner.infeasibility",
+    "Outcome": "planner.solve",
+    "Plan": "planner.plan",
+    "PlanError": "planner.plan",
+    "Prediction": "planner.predict",
+    "SolveOptions": "planner.solve",
+    "SpecError": "planner.specs",
+    "load_cluster": "planner.specs",
+    "load_model": "planner.specs",
+    "make_job": "planner.specs",
+    "predict": "planner.predict",
+    "solve": "planner.solve",
+    "validate": "planner.validate",
+}
+
+__all__ = sorted(HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)
