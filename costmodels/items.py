@@ -155,9 +155,7 @@ class _Pricer:
         floor = calibration.layer_floor_seconds
         forward = np.maximum(item.passes.forward + routing, floor)
         backward = item.passes.input_grad + item.passes.weight_grad + routing
-        stretch = np.maximum(backward, floor) / np.maximum(
-            item.passes.input_grad + item.passes.weight_grad, 1e-30
-        )
+        stretch = np.maximum(backward, floor) / np.maximum(item.passes.input_grad + item.passes.weight_grad, 1e-30)
         passes = Passes(
             forward=forward,
             input_grad=item.passes.input_grad * stretch,
@@ -187,9 +185,7 @@ class _Pricer:
             )
 
         def held(expert: bool) -> Column:
-            return sum(
-                (self.zero + op.parameters for op in operators if op.expert == expert), start=self.zero
-            )
+            return sum((self.zero + op.parameters for op in operators if op.expert == expert), start=self.zero)
 
         widest = self.zero
         for op in operators:

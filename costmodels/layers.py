@@ -116,9 +116,7 @@ class LayerBuilder:
         """Forward reads and writes a tensor; backward reads input and gradient and writes one.
         Only a norm inside a block (``width`` given) counts its weights here."""
         size = BF16_BYTES * self.local_tokens * (self.hidden if width is None else width)
-        return MemoryBound(
-            forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size, parameters=width or 0.0
-        )
+        return MemoryBound(forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size, parameters=width or 0.0)
 
     def _weights_only(self, count: float) -> list[Operator]:
         """Parameters whose work is priced elsewhere (the weights of norms)."""
@@ -191,9 +189,7 @@ class LayerBuilder:
             self.residual(),
         ]
 
-    def _joint_projection(
-        self, attention: Attention, queries: Column, keys_and_values: Column
-    ) -> list[Operator]:
+    def _joint_projection(self, attention: Attention, queries: Column, keys_and_values: Column) -> list[Operator]:
         width = queries + keys_and_values
         norm_weights: dict[str, Column | float] = {
             "none": 0.0,

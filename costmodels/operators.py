@@ -196,9 +196,7 @@ class MemoryBound:
             return kernels.memory_seconds(moved, system.cluster.gpu, system.calibration)
 
         backward = seconds(self.backward_bytes)
-        return Passes(
-            forward=seconds(self.forward_bytes), input_grad=backward, weight_grad=np.zeros_like(backward)
-        )
+        return Passes(forward=seconds(self.forward_bytes), input_grad=backward, weight_grad=np.zeros_like(backward))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,12 +226,8 @@ class Communication:
         forward, input_grad, weight_grad = (count * once for count in self.calls)
         if self.work == "tensor":
             calibration = system.calibration
-            share = (
-                calibration.tensor_exposed_fraction if system.tensor_overlap else calibration.tensor_serial_factor
-            )
-            return Passes(
-                forward=share * forward, input_grad=share * input_grad, weight_grad=share * weight_grad
-            )
+            share = calibration.tensor_exposed_fraction if system.tensor_overlap else calibration.tensor_serial_factor
+            return Passes(forward=share * forward, input_grad=share * input_grad, weight_grad=share * weight_grad)
         contention = system.calibration.overlap_contention
         return Passes(
             forward=exposed_seconds(forward, self.hidden_behind[0], contention),

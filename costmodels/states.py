@@ -33,9 +33,7 @@ class StateBytes:
         return self.weights + self.gradients + self.optimizer
 
 
-def state_bytes(
-    dense: Column, experts: Column, columns: Columns, gradients: GradientPrecision = "fp32"
-) -> StateBytes:
+def state_bytes(dense: Column, experts: Column, columns: Columns, gradients: GradientPrecision = "fp32") -> StateBytes:
     """``dense`` and ``experts``: parameters on one rank, last axis the configurations."""
 
     def sharded(bytes_per_parameter: float, from_stage: int) -> Column:
@@ -62,9 +60,7 @@ class StateTraffic:
     gradients: GradientPrecision = "fp32"
 
     @classmethod
-    def of(
-        cls, columns: Columns, system: System, gradients: GradientPrecision = "fp32"
-    ) -> "StateTraffic":
+    def of(cls, columns: Columns, system: System, gradients: GradientPrecision = "fp32") -> "StateTraffic":
         domain = system.cluster.domain_gpus
         return cls(
             system=system,
@@ -98,12 +94,8 @@ class StateTraffic:
     def microbatch_seconds(self, dense: Column, experts: Column) -> tuple[Column, Column]:
         """Forward and backward traffic of every micro-batch: ZeRO 3 gathers weights in both, ZeRO 2
         and 3 reduce-scatter bf16 gradients."""
-        gathered = np.where(
-            self.columns.zero == 3, self._both("all_gather", WEIGHT_BYTES, dense, experts), 0.0
-        )
-        reduced = np.where(
-            self.columns.zero >= 2, self._both("reduce_scatter", WEIGHT_BYTES, dense, experts), 0.0
-        )
+        gathered = np.where(self.columns.zero == 3, self._both("all_gather", WEIGHT_BYTES, dense, experts), 0.0)
+        reduced = np.where(self.columns.zero >= 2, self._both("reduce_scatter", WEIGHT_BYTES, dense, experts), 0.0)
         return gathered, gathered + reduced
 
     def optimizer_seconds(self, dense: Column, experts: Column) -> Column:

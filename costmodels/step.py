@@ -103,9 +103,7 @@ class StepPrice:
 class StepModel:
     """Prices of the chain's items for each of many configurations: arrays of shape [types, n]."""
 
-    def __init__(
-        self, model: Model, cluster: Cluster, job: Job, calibration: Calibration, columns: Columns
-    ) -> None:
+    def __init__(self, model: Model, cluster: Cluster, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.model, self.cluster, self.job, self.calibration = model, cluster, job, calibration
         self.columns = columns
         self.system = System(
@@ -240,17 +238,13 @@ class StepModel:
         here, there = stage[:-1] * stride, stage[1:] * stride
         domain = self.cluster.domain_gpus
         # some rank of the stage sends out of its domain unless both stages lie in the same one
-        inside = (here // domain == there // domain) & (
-            (here + stride - 1) // domain == (there + stride - 1) // domain
-        )
+        inside = (here // domain == there // domain) & ((here + stride - 1) // domain == (there + stride - 1) // domain)
         near = collectives.send_seconds(size / row.tp, False, self.cluster, self.calibration)
         far = collectives.send_seconds(size / row.tp, True, self.cluster, self.calibration)
         regather = 0.0
         if row.tp > 1 and not row.sp:
             group = group_shape(np.array([row.tp]), np.array([1]), domain)
-            regather = float(
-                collectives.all_gather_seconds(np.array([size]), group, self.cluster, self.calibration)[0]
-            )
+            regather = float(collectives.all_gather_seconds(np.array([size]), group, self.cluster, self.calibration)[0])
         return np.where(inside, near, far) + regather
 
     def chunk_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column, Column]:
@@ -340,9 +334,7 @@ class StepModel:
 
 def _overlapped(communication: Column, compute: Column, late: Column, contention: float) -> Column:
     """What is exposed of ``communication`` whose share ``late`` starts after the computation ends."""
-    return late * communication + exposed_seconds(
-        (1 - late) * communication, (1 - late) * compute, contention
-    )
+    return late * communication + exposed_seconds((1 - late) * communication, (1 - late) * compute, contention)
 
 
 def price_step(

@@ -13,7 +13,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu
 from costmodels.hardware import Cluster
 from costmodels.items import chain_of
-from costmodels.step import StepPrice, price_step
+from costmodels.step import StepPrice, price_cut
 from planner.pricing import Pricing
 from planner.space import IllegalConfiguration, check
 
@@ -69,11 +69,10 @@ def predict(
     check(cluster, model, job, configuration)
     if not isinstance(calibration, Calibration):
         calibration = load_calibration(cluster.gpu, calibration)
-    boundaries = even_boundaries(model, configuration) if split == "even" else None
-    if boundaries is None:
-        pricing = Pricing(cluster, model, job, calibration, Columns.of([configuration]))
-        boundaries = pricing.best_boundaries(0)
-    price = price_step(model, cluster, job, calibration, configuration, boundaries)
+    pricing = Pricing(cluster, model, job, calibration, Columns.of([configuration]))
+    even = even_boundaries(model, configuration) if split == "even" else None
+    boundaries = even or pricing.best_boundaries(0)
+    price = price_cut(pricing.step, 0, boundaries)
     return Prediction(
         configuration=configuration,
         boundaries=boundaries,

@@ -39,9 +39,7 @@ class Cut:
 class Pricing:
     """Prices of every candidate in ``columns``; cuts are computed once and kept."""
 
-    def __init__(
-        self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns
-    ) -> None:
+    def __init__(self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.cluster, self.model, self.columns = cluster, model, columns
         self.capacity_bytes = cluster.gpu.memory_bytes - cluster.reserve_bytes
         self.step = StepModel(model, cluster, job, calibration, columns)
@@ -175,9 +173,7 @@ class Pricing:
         over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.capacity_bytes
         return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
 
-    def _balanced(
-        self, step: StepModel, i: int, memory: ChunkMemory | None
-    ) -> tuple[tuple[int, ...] | None, float]:
+    def _balanced(self, step: StepModel, i: int, memory: ChunkMemory | None) -> tuple[tuple[int, ...] | None, float]:
         stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
         forward = self._items(step, i, step.forward_seconds)
         load = forward + self._items(step, i, step.backward_seconds)
@@ -191,9 +187,7 @@ class Pricing:
             return None, solution.shortfall
         return (*(int(b) for b in solution.choice[:-1]), len(step.chain.types)), 0.0
 
-    def _items(
-        self, step: StepModel, i: int, table: Column, merge: Callable[[Column], float] = np.sum
-    ) -> Column:
+    def _items(self, step: StepModel, i: int, table: Column, merge: Callable[[Column], float] = np.sum) -> Column:
         """Values along the chain, prediction layers and head as one item."""
         values = table[step.chain.types, i]
         body = step.chain.decoder_layers + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from costmodels.architecture import Model
-from costmodels.calibration import load_calibration
+from costmodels.calibration import Calibration, load_calibration
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
 from costmodels.step import StepPrice
@@ -28,7 +28,7 @@ class SolveOptions:
 
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
-    ``calibration`` is a file that replaces figures of the GPU's own. ``seed`` is recorded; the search
+    ``calibration`` is one, or a file that replaces figures of the GPU's own. ``seed`` is recorded; the search
     draws no random numbers.
     """
 
@@ -38,7 +38,7 @@ class SolveOptions:
     time_limit_seconds: float | None = None
     seed: int = 0
     top_k: int = 5
-    calibration: Path | None = None
+    calibration: Calibration | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,9 @@ def solve(
     """
     started = time.monotonic()
     tell = progress or (lambda _: None)
-    calibration = load_calibration(cluster.gpu, options.calibration)
+    calibration = options.calibration
+    if not isinstance(calibration, Calibration):
+        calibration = load_calibration(cluster.gpu, calibration)
 
     space = enumerate_space(cluster, model, job, options.pins, options.forbid)
     total = len(space.columns)
@@ -110,9 +112,7 @@ def solve(
     if result.choice is None:
         if result.status != "infeasible":
             return Outcome(status="unknown", plan=None, seconds=seconds)
-        report = explain_infeasible(
-            cluster, model, job, calibration, space, dict(options.pins), options.forbid
-        )
+        report = explain_infeasible(cluster, model, job, calibration, space, dict(options.pins), options.forbid)
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     certificate = _certify(pricing, result, space.pruned, options)
     best = result.choice[0].candidate
@@ -130,14 +130,10 @@ def solve(
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
 
-METHOD = (
-    "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
-)
+METHOD = "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
 
 
-def _certify(
-    pricing: Pricing, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions
-) -> Certificate:
+def _certify(pricing: Pricing, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions) -> Certificate:
     assert result.choice is not None
     best, *others = (ranked.candidate for ranked in result.choice)
     counts = result.counts

@@ -79,9 +79,7 @@ def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
     )
     for kind in model.kinds:
         attention, block = kind.attention, kind.block
-        _attention_rules(
-            rule, attention.heads, attention.kv_heads if attention.kind == "gqa" else attention.heads
-        )
+        _attention_rules(rule, attention.heads, attention.kv_heads if attention.kind == "gqa" else attention.heads)
         if isinstance(block, Mlp):
             _divides(rule, f"feed-forward width {block.ffn}", block.ffn, "tp")
         else:
@@ -108,9 +106,7 @@ def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
         lambda t, s, c: (s == 1) & (length % (c * t) != 0),
     )
     if job.attention == "unfused":
-        rule(
-            "context parallelism needs FlashAttention; the job's attention is unfused", "cp", lambda c: c > 1
-        )
+        rule("context parallelism needs FlashAttention; the job's attention is unfused", "cp", lambda c: c > 1)
     else:
         rule(
             "selective recompute saves nothing with FlashAttention",
@@ -120,9 +116,7 @@ def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
         )
     rule(f"global batch {batch} is not divisible by dp x mbs", "dp mbs", lambda d, m: batch % (d * m) != 0)
     items = len(model.layers) + 2
-    rule(
-        f"pp x vp needs more chunks than the {items} items of the model", "pp vp", lambda p, v: p * v > items
-    )
+    rule(f"pp x vp needs more chunks than the {items} items of the model", "pp vp", lambda p, v: p * v > items)
     rule("vp > 1 interleaves stages: it needs pp > 1", "pp vp", lambda p, v: (v > 1) & (p == 1))
     rule(
         "interleaving (vp > 1) needs micro-batches in multiples of pp",
@@ -167,9 +161,7 @@ def _moe_rules(rule: Callable[..., None], block: Moe) -> None:
 def check(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` with every rule that ``configuration`` breaks."""
     table = _table(Columns.of([configuration]))
-    broken = [
-        rule.reason for rule in rules(cluster, model, job) if not rule.redundant and rule.broken(table)[0]
-    ]
+    broken = [rule.reason for rule in rules(cluster, model, job) if not rule.redundant and rule.broken(table)[0]]
     if broken:
         named = describe(configuration)
         raise IllegalConfiguration(f"{named}: {reason}" for reason in dict.fromkeys(broken))
@@ -220,9 +212,7 @@ def enumerate_space(
         for rule in [r for r in pending if r.needs <= table.keys()]:
             pending.remove(rule)
             _drop(table, rule.broken(table), rule.reason, pruned)
-    return Space(
-        columns=Columns(**{name: table[name] for name in DEGREES}), pruned=dict(sorted(pruned.items()))
-    )
+    return Space(columns=Columns(**{name: table[name] for name in DEGREES}), pruned=dict(sorted(pruned.items())))
 
 
 def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> dict[str, int]:

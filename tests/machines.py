@@ -54,9 +54,7 @@ def mla(heads: int = 8) -> Attention:
 
 
 def dense_model(layers: int = 4, hidden: int = 512, ffn: int = 2048, *, attention: Attention | None = None) -> Model:
-    kind = LayerKind(
-        name="dense", attention=attention or gqa(), block=Mlp(ffn=ffn), norm_parameters=2 * hidden
-    )
+    kind = LayerKind(name="dense", attention=attention or gqa(), block=Mlp(ffn=ffn), norm_parameters=2 * hidden)
     return Model(
         name="dense", hidden=hidden, vocabulary=32000, kinds=(kind,), layers=(0,) * layers, final_norm_parameters=hidden
     )

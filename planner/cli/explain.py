@@ -1,7 +1,5 @@
 """``plan explain``: a plan file as a summary, what binds in it, and why an alternative lost."""
 
-import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +56,5 @@ def _search_again(plan: "Plan", pins: "dict[str, int | str]") -> "Outcome":
     from planner.cli.search import search
     from planner.solve import SolveOptions
 
-    with tempfile.TemporaryDirectory() as folder:
-        figures = Path(folder) / "calibration.json"
-        figures.write_text(json.dumps(plan.calibration().to_mapping()))
-        options = SolveOptions(pins=pins, gap=plan.inputs.options.gap, top_k=1, calibration=figures)
-        return search(plan.cluster(), plan.model(), plan.job(), options)
+    options = SolveOptions(pins=pins, gap=plan.inputs.options.gap, top_k=1, calibration=plan.calibration())
+    return search(plan.cluster(), plan.model(), plan.job(), options)

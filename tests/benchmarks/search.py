@@ -16,7 +16,9 @@ CASES = {
     "deepseek-v3 on 2,048 H100": ("dgx-h100-256", "deepseek-v3", 15360, 4096),
 }
 
-HEADER = f"{'case':32} {'candidates':>11} {'refined':>8} {'priced':>7} {'seconds':>8} {'MB':>6} {'step s':>9} {'gap':>8}"
+HEADER = (
+    f"{'case':32} {'candidates':>11} {'refined':>8} {'priced':>7} {'seconds':>8} {'MB':>6} {'step s':>9} {'gap':>8}"
+)
 
 
 def run(name: str) -> None:

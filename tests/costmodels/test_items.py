@@ -49,9 +49,7 @@ def test_an_unsharded_layer_holds_the_parameters_of_its_kind(model: Model) -> No
 
 def test_the_chain_sums_to_the_models_parameters() -> None:
     """DeepSeek-V3 from its shapes: 671.03 billion (arXiv 2412.19437 table: 671B), vocabulary unpadded."""
-    dense = LayerKind(
-        name="dense", attention=DEEPSEEK_V3_ATTENTION, block=Mlp(ffn=18432), norm_parameters=2 * 7168
-    )
+    dense = LayerKind(name="dense", attention=DEEPSEEK_V3_ATTENTION, block=Mlp(ffn=18432), norm_parameters=2 * 7168)
     block = Moe(experts=256, top_k=8, ffn=2048, shared_ffn=2048, router_bias=True)
     expert = LayerKind(name="moe", attention=DEEPSEEK_V3_ATTENTION, block=block, norm_parameters=2 * 7168)
     model = Model(

@@ -16,9 +16,7 @@ def held(zero: int, **degrees: int) -> float:
     return float(state_bytes(np.array([1e9]), np.array([0.0]), columns).total[0] / 1e9)
 
 
-@pytest.mark.parametrize(
-    ("zero", "expected"), [(0, 18), (1, 6 + 12 / 8), (2, 2 + 16 / 8), (3, 18 / 8)]
-)
+@pytest.mark.parametrize(("zero", "expected"), [(0, 18), (1, 6 + 12 / 8), (2, 2 + 16 / 8), (3, 18 / 8)])
 def test_bytes_per_parameter_over_eight_replicas(zero: int, expected: float) -> None:
     """ZeRO (arXiv 1910.02054) fig. 1 with 4-byte gradients; stage 1 is Megatron-LM's 6 + 12/d."""
     assert held(zero, dp=8) == pytest.approx(expected)

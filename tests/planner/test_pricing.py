@@ -1,9 +1,10 @@
 """Bounds never exceed what they bound, and every cut keeps every layer."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from costmodels.calibration import load_calibration
 from costmodels.configuration import Job
@@ -63,7 +64,7 @@ def test_no_layer_is_lost_when_counts_do_not_divide(layers: int, pp: int) -> Non
         boundaries = prices.boundaries(int(index))
         assert boundaries[0] == 0
         assert boundaries[-1] == len(chain_of(model).types) == layers + 3
-        assert all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False))
+        assert all(a < b for a, b in itertools.pairwise(boundaries))
         assert boundaries[-2] <= layers + 1, "prediction layer and head share weights: one chunk"
 
 

@@ -64,9 +64,7 @@ def test_alternatives_are_the_next_best_with_the_reason_each_lost() -> None:
     assert plan is not None
     others = plan.certificate.alternatives
     space = enumerate_space(*parts).columns
-    every = sorted(
-        p.step_seconds for p in (predict(*parts, space.row(i)) for i in range(len(space))) if p.feasible
-    )
+    every = sorted(p.step_seconds for p in (predict(*parts, space.row(i)) for i in range(len(space))) if p.feasible)
     assert [plan.certificate.value, *(a.step_seconds for a in others)] == pytest.approx(every[:4], rel=1e-12)
     assert all(a.reason for a in others)
 
@@ -94,7 +92,7 @@ def test_too_little_memory_is_an_answer() -> None:
     report = outcome.infeasibility
     assert report is not None
     assert report.short_bytes is not None
-    assert 0 < report.short_bytes
+    assert report.short_bytes > 0
     enough = Cluster(
         **{
             **{f: getattr(small, f) for f in small.__slots__},
@@ -108,7 +106,9 @@ def test_too_little_memory_is_an_answer() -> None:
 
 
 def test_no_legal_configuration_names_the_rules() -> None:
-    outcome = solve(cluster(1, 8), dense_model(), Job(global_batch=3, sequence_length=2048), options=SolveOptions(pins={"dp": 8}))
+    outcome = solve(
+        cluster(1, 8), dense_model(), Job(global_batch=3, sequence_length=2048), options=SolveOptions(pins={"dp": 8})
+    )
     assert outcome.status == "infeasible"
     assert outcome.infeasibility is not None
     assert "dp x mbs" in "\n".join(outcome.infeasibility.lines)

@@ -12,7 +12,11 @@ from tests.oracles.configurations import legal_configurations
 CASES = [
     (cluster(1, 4), dense_model(layers=4), Job(global_batch=8, sequence_length=2048)),
     (cluster(1, 4), dense_model(layers=3), Job(global_batch=6, sequence_length=2048, attention="unfused")),
-    (cluster(1, 6), dense_model(layers=5, attention=gqa(heads=6, kv_heads=2)), Job(global_batch=6, sequence_length=3072)),
+    (
+        cluster(1, 6),
+        dense_model(layers=5, attention=gqa(heads=6, kv_heads=2)),
+        Job(global_batch=6, sequence_length=3072),
+    ),
     (cluster(2, 2), moe_model(layers=3, experts=6), Job(global_batch=4, sequence_length=2048)),
 ]
 

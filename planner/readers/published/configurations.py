@@ -78,9 +78,7 @@ def _micro_batches(cells: Cells, batch: int, dp: int, assumptions: list[str]) ->
     return found
 
 
-def _chunks(
-    cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptions: list[str]
-) -> tuple[int, ...]:
+def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptions: list[str]) -> tuple[int, ...]:
     if pp == 1:
         return (1,)
     layout = extra.get("pipeline-model-parallel-layout")

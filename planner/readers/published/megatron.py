@@ -24,9 +24,7 @@ def megatron_model(name: str, arguments: Arguments, tensor: int, assumptions: li
     rms = arguments.get("normalization") == "RMSNorm"
     norm = hidden if rms else 2 * hidden
     attention = _attention(arguments, hidden)
-    dense = LayerKind(
-        name="dense", attention=attention, block=_mlp(arguments, hidden), norm_parameters=2 * norm
-    )
+    dense = LayerKind(name="dense", attention=attention, block=_mlp(arguments, hidden), norm_parameters=2 * norm)
     kinds, order = _layers(arguments, dense, layers)
     rotary = arguments.get("position-embedding-type") in ("rope", "none", "yarn") or _is_on(
         arguments, "multi-latent-attention"
@@ -98,9 +96,7 @@ def _mlp(arguments: Arguments, hidden: int) -> Mlp:
     )
 
 
-def _layers(
-    arguments: Arguments, dense: LayerKind, layers: int
-) -> tuple[tuple[LayerKind, ...], tuple[int, ...]]:
+def _layers(arguments: Arguments, dense: LayerKind, layers: int) -> tuple[tuple[LayerKind, ...], tuple[int, ...]]:
     """Kinds and each layer's kind; ``moe-layer-freq`` is a stride or a pattern such as ([0]*3+[1]*12)."""
     if "num-experts" not in arguments:
         return (dense,), (0,) * layers

@@ -39,9 +39,7 @@ def _catalogue(key: str) -> Model:
 def gpt_layer(hidden: int, heads: int, kv_heads: int, ffn: int) -> LayerKind:
     """A GPT-3 layer: two LayerNorms with bias, biases everywhere, a feed-forward block without gate."""
     width = hidden // heads
-    attention = Attention(
-        heads=heads, kv_heads=kv_heads, head_dim=width, value_dim=width, qkv_bias=True, out_bias=True
-    )
+    attention = Attention(heads=heads, kv_heads=kv_heads, head_dim=width, value_dim=width, qkv_bias=True, out_bias=True)
     return LayerKind(
         name="dense",
         attention=attention,

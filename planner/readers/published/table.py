@@ -35,9 +35,7 @@ def read_table(path: Path) -> Table:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TableError(
-            f"{path}: byte {error.start}: not UTF-8 text; save the table as CSV in UTF-8"
-        ) from None
+        raise TableError(f"{path}: byte {error.start}: not UTF-8 text; save the table as CSV in UTF-8") from None
     if "\0" in text:
         raise TableError(f"{path}: contains NUL bytes; this is not a CSV file")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -65,7 +63,5 @@ def _columns(header: list[str] | None, path: Path) -> tuple[str, ...]:
 
 def _row(columns: tuple[str, ...], cells: list[str], line: int, path: Path) -> Cells:
     if len(cells) != len(columns):
-        raise TableError(
-            f"{path}: line {line}: {len(cells)} cells under {len(columns)} columns; quote commas in cells"
-        )
+        raise TableError(f"{path}: line {line}: {len(cells)} cells under {len(columns)} columns; quote commas in cells")
     return dict(zip(columns, (cell.strip() for cell in cells), strict=True))
