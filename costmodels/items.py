@@ -35,11 +35,6 @@ class Chain:
         """How many items there are of each type."""
         return np.bincount(self.types, minlength=len(self.names))
 
-    @property
-    def cuttable(self) -> int:
-        """Items a cut may separate: prediction layers and head stay together, they share weights."""
-        return self.decoder_layers + 2
-
 
 def chain_of(model: Model) -> Chain:
     kinds = len(model.kinds)

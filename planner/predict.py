@@ -13,7 +13,8 @@ from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu
 from costmodels.hardware import Cluster
 from costmodels.items import chain_of
-from costmodels.step import StepPrice, price_cut
+from costmodels.price import StepPrice
+from costmodels.step import price_cut
 from planner.pricing import Pricing
 from planner.space import IllegalConfiguration, check
 

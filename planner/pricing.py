@@ -18,8 +18,9 @@ from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.price import StepPrice
 from costmodels.sharding import Column
-from costmodels.step import StepModel, StepPrice, price_cut
+from costmodels.step import StepModel, price_cut
 from costmodels.timeline import makespan_bound
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition

@@ -10,7 +10,7 @@ from costmodels.architecture import Model
 from costmodels.calibration import Calibration, load_calibration
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
-from costmodels.step import StepPrice
+from costmodels.price import StepPrice
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
 from planner.plan.certificate import Alternative, Certificate

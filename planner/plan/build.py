@@ -10,7 +10,7 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
-from costmodels.step import StagePrice, StepPrice
+from costmodels.price import StagePrice, StepPrice
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import numpy as np
 
 from costmodels.configuration import Configuration
-from costmodels.step import StepPrice, price_step
+from costmodels.price import StepPrice
+from costmodels.step import price_step
 from planner.plan import Plan
 from planner.validate.findings import Report
 from planner.validate.parameters import stage_parameters

@@ -157,4 +157,3 @@ def test_chain_runs_from_embedding_to_head_with_prediction_layers_before_it() ->
         "moe (multi-token prediction)",
         "head",
     ]
-    assert chain.cuttable == 5
