@@ -18,6 +18,7 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
+from costmodels.configuration import Software
 from costmodels.hardware import Gpu
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -157,9 +158,10 @@ FIGURES: tuple[str, ...] = tuple(_FIELDS)
 """The names of all figures, in the order of ``Calibration``'s fields."""
 
 
-def load_calibration(gpu: Gpu, path: Path | None = None) -> Calibration:
+def load_calibration(gpu: Gpu, path: Path | None = None, software: Software = "megatron") -> Calibration:
     """Figures for ``gpu``: those of its family (``h100`` for ``h100-sxm-80gb``), else of its
-    architecture, with the single figures of the file at ``path`` in their place.
+    architecture, with the single figures of the file at ``path`` in their place. Where its family has
+    figures for ``software`` (``h100-pytorch``), those.
 
     Raises CalibrationError for a GPU without figures and for a file with unknown keys, a wrong or
     missing unit, or a value that is not a positive finite number.
@@ -170,7 +172,8 @@ def load_calibration(gpu: Gpu, path: Path | None = None) -> Calibration:
         raise CalibrationError(f"{where}: like: figures that are not given are {gpu.name}'s; remove the key")
     changed = _table(override.get("figures"), where) if override else {}
     family = gpu.name.lower().replace("_", "-").split("-")[0]
-    bundled = next((n for n in (family, gpu.architecture.lower()) if n in bundled_calibrations()), None)
+    known_names = (f"{family}-{software}", family, gpu.architecture.lower())
+    bundled = next((n for n in known_names if n in bundled_calibrations()), None)
     if bundled is None and not set(FIGURES) <= set(changed):
         known = ", ".join(bundled_calibrations())
         raise CalibrationError(

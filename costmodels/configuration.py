@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
+Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
@@ -18,7 +19,8 @@ class Job:
     ``gradient_overlap``: gradients are reduced behind the last backward pass and updated weights
     gathered behind the first forward pass. ``tensor_overlap``: tensor-parallel collectives run in
     pieces beside the GEMMs they feed (``tp-comm-overlap``). ``gradients``: what they are kept and
-    reduced in.
+    reduced in. ``software``: whose kernels run, Megatron-LM's and Transformer Engine's fused ones or
+    PyTorch's own; it picks the calibration.
     """
 
     global_batch: int
@@ -29,6 +31,7 @@ class Job:
     gradient_overlap: bool = True
     tensor_overlap: bool = True
     gradients: GradientPrecision = "fp32"
+    software: Software = "megatron"
 
     @property
     def tokens(self) -> int:

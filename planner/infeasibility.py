@@ -120,8 +120,8 @@ class _Fits:
             return False
         calibration = (
             self.calibration
-            if self.calibration.name == load_calibration(cluster.gpu).name
-            else load_calibration(cluster.gpu)
+            if self.calibration.name == load_calibration(cluster.gpu, software=job.software).name
+            else load_calibration(cluster.gpu, software=job.software)
         )
         capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
         return least_memory(cluster, self.model, job, calibration, columns)[0] <= capacity

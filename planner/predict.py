@@ -69,7 +69,7 @@ def predict(
     """
     check(cluster, model, job, configuration)
     if not isinstance(calibration, Calibration):
-        calibration = load_calibration(cluster.gpu, calibration)
+        calibration = load_calibration(cluster.gpu, calibration, job.software)
     pricing = Pricing(cluster, model, job, calibration, Columns.of([configuration]))
     even = even_boundaries(model, configuration) if split == "even" else None
     boundaries = even or pricing.best_boundaries(0)

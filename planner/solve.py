@@ -79,7 +79,7 @@ def solve(
     tell = progress or (lambda _: None)
     calibration = options.calibration
     if not isinstance(calibration, Calibration):
-        calibration = load_calibration(cluster.gpu, calibration)
+        calibration = load_calibration(cluster.gpu, calibration, job.software)
 
     space = enumerate_space(cluster, model, job, options.pins, options.forbid)
     total = len(space.columns)

@@ -28,6 +28,7 @@ class JobSpec(Strict):
     gradient_overlap: bool = Field(default=True, description="reduce gradients behind the last backward pass")
     tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
     gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
+    software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
 
     def job(self) -> Job:
         return Job(**self.model_dump())
