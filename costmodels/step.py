@@ -62,6 +62,8 @@ class StepModel:
         {
             "parameters",
             "_shard_traffic",
+            "exposed_traffic",
+            "_recompute_seconds",
             "forward_seconds",
             "backward_parts",
             "backward_seconds",
@@ -94,19 +96,28 @@ class StepModel:
         return self.traffic.microbatch_seconds(dense, experts)
 
     @cached_property
+    def exposed_traffic(self) -> tuple[Column, Column]:
+        """What computation does not hide of that traffic, forward and backward."""
+        forward = self.costs.forward_seconds[:, self.shard_index]
+        grads = self.costs.input_grad_seconds + self.costs.weight_grad_seconds
+        backward = self._recompute_seconds + grads[:, self.shard_index]
+        return self._beside(self._shard_traffic[0], forward), self._beside(self._shard_traffic[1], backward)
+
+    @cached_property
+    def _recompute_seconds(self) -> Column:
+        return self.costs.recompute_seconds[self.columns.recompute, :, self.shard_index].T
+
+    @cached_property
     def forward_seconds(self) -> Column:
-        compute = self.costs.forward_seconds[:, self.shard_index]
-        return compute + self._beside(self._shard_traffic[0], compute)
+        return self.costs.forward_seconds[:, self.shard_index] + self.exposed_traffic[0]
 
     @cached_property
     def backward_parts(self) -> tuple[Column, Column, Column]:
         """Recompute, input-gradient and weight-gradient seconds; sharded-state traffic that the
         backward pass cannot hide counts with the weight gradients."""
-        recompute = self.costs.recompute_seconds[self.columns.recompute, :, self.shard_index].T
         input_grad = self.costs.input_grad_seconds[:, self.shard_index]
         weight_grad = self.costs.weight_grad_seconds[:, self.shard_index]
-        compute = recompute + input_grad + weight_grad
-        return recompute, input_grad, weight_grad + self._beside(self._shard_traffic[1], compute)
+        return self._recompute_seconds, input_grad, weight_grad + self.exposed_traffic[1]
 
     @cached_property
     def backward_seconds(self) -> Column:
@@ -303,13 +314,15 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     memory = step.memory(index, cut)
     dense, experts = step.parameters
     microbatches = int(step.microbatches[index])
+    shard = step.shard_index[index]
+    by_kind = {kind: table[:, shard] for kind, table in step.costs.exposed.items()}
+    by_kind["sharded-state"] = np.add(*step.exposed_traffic)[:, index]
+    held = step.stage_items(index, cut)
     exposed = {
-        kind: microbatches
-        * float(max(np.sum(table[items, step.shard_index[index]]) for items in step.stage_items(index, cut)))
-        for kind, table in step.costs.exposed.items()
+        kind: microbatches * max(float(seconds[items].sum()) for items in held) for kind, seconds in by_kind.items()
     }
     stages = []
-    for stage, items in enumerate(step.stage_items(index, cut)):
+    for stage, items in enumerate(held):
         own = range(stage, row.pp * row.vp, row.pp)
         stages.append(
             StagePrice(
