@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
+Dispatch = Literal["all-to-all", "deduplicated"]
 Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
 Recompute = Literal["none", "selective", "full"]
@@ -20,7 +21,8 @@ class Job:
     gathered behind the first forward pass. ``tensor_overlap``: tensor-parallel collectives run in
     pieces beside the GEMMs they feed (``tp-comm-overlap``). ``gradients``: what they are kept and
     reduced in. ``software``: whose kernels run, Megatron-LM's and Transformer Engine's fused ones or
-    PyTorch's own; it picks the calibration.
+    PyTorch's own; it picks the calibration. ``dispatch``: how tokens reach experts, a plain
+    all-to-all of every copy, or copies to one NVLink domain sent across once (DeepEP, HybridEP).
     """
 
     global_batch: int
@@ -32,6 +34,7 @@ class Job:
     tensor_overlap: bool = True
     gradients: GradientPrecision = "fp32"
     software: Software = "megatron"
+    dispatch: Dispatch = "all-to-all"
 
     @property
     def tokens(self) -> int:

@@ -329,7 +329,7 @@ class LayerBuilder:
             ),
             MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
-            self._expert_exchange(permuted),
+            self._expert_exchange(block, permuted),
             *self._expert_tensor_collectives(copies * token_bytes),
             GroupedGemm(
                 groups=experts,
@@ -352,19 +352,20 @@ class LayerBuilder:
                 bias=block.bias * self.hidden,
                 saved_bytes=self.operand_bytes * copies * inner,
             ),
-            self._expert_exchange(permuted),
+            self._expert_exchange(block, permuted),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
             self.residual(),
         ]
 
-    def _expert_exchange(self, sent_bytes: Column) -> Communication:
+    def _expert_exchange(self, block: Moe, sent_bytes: Column) -> Communication:
         return Communication(
             collective="all_to_all",
             group=self.expert_group,
             size_bytes=sent_bytes,
             calls=(1, 1, 0),
             work="expert",
+            merged_copies=block.top_k if self.job.dispatch == "deduplicated" else None,
         )
 
     def _expert_tensor_collectives(self, gathered_bytes: Column) -> list[Operator]:

@@ -207,6 +207,7 @@ class Communication:
     ``hidden_behind`` seconds of computation run at the same time in each pass (context exchange
     behind attention): what remains is exposed, and the hidden part slows its host by the
     contention factor. Tensor collectives expose the calibrated share, or all where not overlapped.
+    ``merged_copies``: an all-to-all sends that many copies of a token, once to each domain.
     """
 
     collective: Collective
@@ -215,6 +216,7 @@ class Communication:
     calls: tuple[float, float, float]
     work: Work
     hidden_behind: tuple["Column | float", "Column | float"] = (0.0, 0.0)
+    merged_copies: int | None = None
     saved_bytes: Column | float = 0.0
     parameters: Column | float = 0.0
     expert: bool = False
@@ -222,7 +224,8 @@ class Communication:
 
     def passes(self, system: System) -> Passes:
         price = getattr(collectives, f"{self.collective}_seconds")
-        once: Column = price(self.size_bytes, self.group, system.cluster, system.calibration)
+        merged = {} if self.merged_copies is None else {"merged_copies": self.merged_copies}
+        once: Column = price(self.size_bytes, self.group, system.cluster, system.calibration, **merged)
         forward, input_grad, weight_grad = (count * once for count in self.calls)
         if self.work == "tensor":
             calibration = system.calibration

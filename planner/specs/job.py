@@ -1,5 +1,8 @@
 """The training job."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -7,12 +10,12 @@ from pydantic import Field
 from costmodels.architecture import Model, Moe
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
-from planner.specs.document import Document
+from planner.specs.document import Document, read_document
 from planner.specs.errors import Problem, SpecError, shown
 from planner.specs.strict import Strict, parse_spec
 
-Sequences = Annotated[int, Field(ge=1, le=2**31)]
-Tokens = Annotated[int, Field(ge=1, le=2**31)]
+Sequences = Annotated[int, Field(ge=1, le=2**20)]
+Tokens = Annotated[int, Field(ge=1, le=2**27)]
 
 
 class JobSpec(Strict):
@@ -28,6 +31,7 @@ class JobSpec(Strict):
     gradient_overlap: bool = Field(default=True, description="reduce gradients behind the last backward pass")
     tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
     gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
+    dispatch: Literal["all-to-all", "deduplicated"] = Field(default="all-to-all", description="of tokens to experts")
     software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
 
     def job(self) -> Job:
@@ -40,6 +44,15 @@ def make_job(**fields: Any) -> Job:
     Raises ``SpecError`` with every key that is unknown, missing or out of range.
     """
     return parse_spec(JobSpec, Document(file="job", data=fields)).job()
+
+
+def load_job(path: str | Path, fields: Mapping[str, Any] | None = None) -> Job:
+    """The job in a YAML or JSON file of ``JobSpec``'s keys; ``fields`` stand before the file's.
+
+    Raises ``SpecError`` with every problem found.
+    """
+    document = read_document(path)
+    return parse_spec(JobSpec, replace(document, data={**document.data, **(fields or {})})).job()
 
 
 def check_job(job: Job, cluster: Cluster, model: Model) -> None:

@@ -19,6 +19,7 @@ FLASH_YEAR = 2022
 OLD_ATTENTION = re.compile(r"unfused|\blocal\b|no flash|pre-flash|without flash")
 TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
 """Software that runs tensor-parallel collectives beside GEMMs unasked, and Megatron's flag for it."""
+MERGING = re.compile(r"dispatcher=(deepep|hybridep)")
 PYTORCH = re.compile(r"composer|llm-foundry|torchtitan")
 NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
 
@@ -40,6 +41,7 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         gradient_overlap=overlap,
         tensor_overlap=_tensor_overlap(cells, extra),
         gradients=_gradients(cells, assumptions),
+        dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
         software="pytorch" if PYTORCH.search(text(cells, "software").lower()) else "megatron",
     )
 
