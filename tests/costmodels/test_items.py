@@ -18,8 +18,13 @@ assert RECOMPUTE_LEVELS == ("none", "selective", "full")
 
 def costs(model: Model, configuration: Configuration, **job: object) -> ItemCosts:
     machine = cluster(nodes=4)
-    system = System(cluster=machine, calibration=load_calibration(machine.gpu), precision="bf16")
     task = Job(**{"global_batch": 64, "sequence_length": 2048, **job})  # type: ignore[arg-type]
+    system = System(
+        cluster=machine,
+        calibration=load_calibration(machine.gpu),
+        precision=task.precision,
+        tensor_overlap=task.tensor_overlap,
+    )
     return item_costs(model, task, Columns.of([configuration]).shards()[0], system)
 
 
@@ -144,6 +149,39 @@ def test_a_window_makes_attention_cheaper() -> None:
     window = costs(dense_model(attention=gqa(window=128)), Configuration(), sequence_length=16384)
     assert window.forward_seconds[1, 0] < whole.forward_seconds[1, 0]
     assert window.saved_bytes[NONE, 1, 0] == whole.saved_bytes[NONE, 1, 0]
+
+
+def test_narrow_gemms_keep_their_inputs_cast_to_one_byte() -> None:
+    """By hand, a GPT layer per token and hidden unit, flash attention, no dropout: norm 2, its output cast
+    1, query key value 6, attention output 2 and its cast 1; norm 2, cast 1, inner 8, activated and cast 4."""
+    wide, narrow = (costs(gpt_layer(1024, 16), Configuration(), precision=p) for p in ("bf16", "fp8"))
+    sbh = 2048 * 1024
+    assert wide.saved_bytes[NONE, 1, 0] == 32 * sbh
+    assert narrow.saved_bytes[NONE, 1, 0] == 27 * sbh
+    assert narrow.forward_seconds[1, 0] < wide.forward_seconds[1, 0]
+
+
+def test_the_output_head_stays_in_bf16() -> None:
+    wide, narrow = (costs(dense_model(), Configuration(), precision=p) for p in ("bf16", "fp8"))
+    assert narrow.forward_seconds[-1, 0] == wide.forward_seconds[-1, 0]
+    assert narrow.saved_bytes[NONE, -1, 0] == wide.saved_bytes[NONE, -1, 0]
+
+
+def test_tensor_collectives_are_hidden_only_where_the_job_overlaps_them() -> None:
+    calibration = load_calibration(cluster().gpu)
+    hidden, serial = (costs(dense_model(), Configuration(tp=4, sp=1), tensor_overlap=o) for o in (True, False))
+    ratio = calibration.tensor_serial_factor / calibration.tensor_exposed_fraction
+    assert serial.exposed["tensor"][1, 0] == pytest.approx(ratio * hidden.exposed["tensor"][1, 0])
+
+
+def test_deduplicated_dispatch_saves_only_where_copies_share_a_domain() -> None:
+    """16 ranks in two domains: of two copies drawn evenly among two domains 1/2 x 2 cross one by one, but
+    a token crosses only if either does: 1 - (1/2)^2 = 3/4 of a copy."""
+    model = moe_model(experts=16)
+    plain, merged = (costs(model, Configuration(ep=16), dispatch=d) for d in ("all-to-all", "deduplicated"))
+    assert 0 < merged.exposed["expert"][2, 0] < plain.exposed["expert"][2, 0]
+    near_plain, near_merged = (costs(model, Configuration(ep=8), dispatch=d) for d in ("all-to-all", "deduplicated"))
+    assert near_merged.exposed["expert"][2, 0] == pytest.approx(near_plain.exposed["expert"][2, 0])
 
 
 def test_chain_runs_from_embedding_to_head_with_prediction_layers_before_it() -> None:
