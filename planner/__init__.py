@@ -9,7 +9,9 @@
 Names are imported when first used, so that the command line starts quickly.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,3 +56,14 @@ def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
     return getattr(import_module(HOMES[name]), name)
+
+
+class _Package(ModuleType):
+    """``planner.solve`` is the function: the import of the module of that name does not hide it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

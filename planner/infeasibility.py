@@ -1,46 +1,47 @@
 """Why nothing fits, by how much, and the smallest changes that would make it fit."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration, load_calibration
-from costmodels.catalogue import load_catalogue
-from costmodels.columns import Columns
-from costmodels.configuration import Job
+from costmodels.calibration import Calibration
+from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.price import Memory
 from planner.pricing import Pricing
-from planner.space import Space, describe, enumerate_space
+from planner.remedies import MOST_PRICED, Problem, remedies
+from planner.space import Space, describe
 
-MOST_GROWTH = 1 << 14
-"""Largest multiple of the cluster that is tried."""
-CLOSEST = 8
-"""Candidates whose exact need is worked out, smallest bound on it first."""
+PARTS = ("weights", "gradients", "optimizer", "activations", "workspace", "runtime")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Infeasibility:
-    """``constraint`` fails for every candidate. For memory: the configuration that comes closest,
-    ``short_bytes`` over the GPU's capacity; ``remedies`` were checked to work, each alone."""
+    """``constraint`` fails for every candidate; ``reasons`` says how, in numbers.
+
+    For memory: ``closest`` is the configuration that needs least, ``short_bytes`` over what a GPU
+    offers. Each of ``remedies`` was checked to make the job fit, alone.
+    """
 
     constraint: str
-    closest: str | None
-    needed_bytes: float | None
+    reasons: tuple[str, ...]
+    closest: str | None = None
+    needed_bytes: float | None = None
     capacity_bytes: float
-    short_bytes: float | None
+    short_bytes: float | None = None
     remedies: tuple[str, ...]
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The report, a sentence a line."""
-        found = [f"infeasible: {self.constraint}"]
-        if self.short_bytes is not None:
-            found.append(
-                f"closest: {self.closest} needs {self.needed_bytes / 1e9:.1f} GB on a GPU "  # type: ignore[operator]
-                f"with {self.capacity_bytes / 1e9:.1f} GB: {self.short_bytes / 1e9:.1f} GB short"
-            )
-        return (*found, *(f"would fit: {remedy}" for remedy in self.remedies))
+        fits = self.remedies or ("none of the changes tried alone (more nodes, larger GPUs, shorter sequences)",)
+        return (
+            f"infeasible: {self.constraint}",
+            *(f"  {reason}" for reason in self.reasons),
+            "Would fit, each alone:",
+            *(f"  {remedy}" for remedy in fits),
+        )
 
 
 def explain_infeasible(
@@ -53,45 +54,59 @@ def explain_infeasible(
     forbid: frozenset[str],
 ) -> Infeasibility:
     """Report on a job no configuration of which fits."""
-    capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
+    problem = Problem(cluster=cluster, model=model, job=job, calibration=calibration, pins=pins, forbid=forbid)
     if not len(space.columns):
-        reasons = sorted(space.pruned.items(), key=lambda item: -item[1])
-        named = "; ".join(f"{reason} ({count:,})" for reason, count in reasons)
-        return Infeasibility(
-            constraint=f"no configuration is legal: {named}",
-            closest=None,
-            needed_bytes=None,
-            capacity_bytes=capacity,
-            short_bytes=None,
-            remedies=(),
-        )
-    needed, index = least_memory(cluster, model, job, calibration, space.columns)
-    fits = _Fits(model, job, calibration, pins, forbid)
-    remedies = [*_more_gpus(cluster, fits), *_larger_gpu(cluster, fits), *_shorter(cluster, job, fits)]
+        return _nothing_legal(problem, space)
+    return _too_little_memory(problem, space)
+
+
+def _nothing_legal(problem: Problem, space: Space) -> Infeasibility:
+    demands = [f"{name}={value} pinned" for name, value in problem.pins.items()]
+    demands += [f"{name} forbidden" for name in sorted(problem.forbid)]
+    under = f" with {', '.join(demands)}" if demands else ""
+    rules = sorted(space.pruned.items(), key=lambda item: (-item[1], item[0]))
     return Infeasibility(
-        constraint=f"memory: none of {len(space.columns):,} configurations fits",
-        closest=describe(space.columns.row(index)),
-        needed_bytes=needed,
-        capacity_bytes=capacity,
-        short_bytes=needed - capacity,
-        remedies=tuple(remedies) or ("nothing tried: other GPUs, more nodes, shorter sequences",),
+        constraint=f"no configuration of {problem.cluster.gpus:,} GPUs is legal{under}",
+        reasons=tuple(f"ruled out {count:,}: {rule}" for rule, count in rules),
+        capacity_bytes=problem.capacity_bytes,
+        remedies=remedies(problem),
     )
 
 
-def least_memory(
-    cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns
-) -> tuple[float, int]:
+def _too_little_memory(problem: Problem, space: Space) -> Infeasibility:
+    cluster, capacity = problem.cluster, problem.capacity_bytes
+    pricing = Pricing(cluster, problem.model, problem.job, problem.calibration, space.columns)
+    needed, index = least_memory(pricing)
+    closest = space.columns.row(index)
+    held = f" ({_gigabytes(cluster.reserve_bytes)} more are in reserve)" if cluster.reserve_bytes else ""
+    parts = _parts(pricing, index, needed)
+    return Infeasibility(
+        constraint=f"memory: none of {len(space.columns):,} configurations fits "
+        f"{problem.model.name} on {cluster.gpus:,} x {cluster.gpu.name}",
+        reasons=(
+            f"a GPU offers {_gigabytes(capacity)}{held}; the least that any configuration needs is "
+            f"{_gigabytes(needed)}: {_gigabytes(needed - capacity)} short",
+            f"that is {_short(closest)}" + (f": {parts}" if parts else ""),
+        ),
+        closest=describe(closest),
+        needed_bytes=needed,
+        capacity_bytes=capacity,
+        short_bytes=needed - capacity,
+        remedies=remedies(problem),
+    )
+
+
+def least_memory(pricing: Pricing) -> tuple[float, int]:
     """The smallest peak memory a GPU needs over all candidates, and which one needs it.
 
     Candidates are ranked by a lower bound on their need (all states and one micro-batch's
     activations, evenly over the stages); the closest few are cut for least memory exactly.
     """
-    pricing = Pricing(cluster, model, job, calibration, columns)
     lower = pricing.memory_bounds()
     order = np.argsort(lower, kind="stable")
     best, chosen = float("inf"), int(order[0])
-    for count, index in enumerate(int(i) for i in order):
-        if lower[index] >= best or count >= 64 * CLOSEST:
+    for index in (int(i) for i in order[:MOST_PRICED]):
+        if lower[index] >= best:
             break
         need = pricing.least_peak_bytes(index)
         if need < best:
@@ -99,59 +114,21 @@ def least_memory(
     return best, chosen
 
 
-class _Fits:
-    """Whether some configuration of a changed problem fits."""
-
-    def __init__(
-        self,
-        model: Model,
-        job: Job,
-        calibration: Calibration,
-        pins: dict[str, int | str],
-        forbid: frozenset[str],
-    ) -> None:
-        self.model, self.job, self.calibration = model, job, calibration
-        self.pins, self.forbid = pins, forbid
-
-    def __call__(self, cluster: Cluster, job: Job | None = None) -> bool:
-        job = job or self.job
-        columns = enumerate_space(cluster, self.model, job, self.pins, self.forbid).columns
-        if not len(columns):
-            return False
-        calibration = (
-            self.calibration
-            if self.calibration.name == load_calibration(cluster.gpu, software=job.software).name
-            else load_calibration(cluster.gpu, software=job.software)
-        )
-        capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
-        return least_memory(cluster, self.model, job, calibration, columns)[0] <= capacity
+def _parts(pricing: Pricing, index: int, needed: float) -> str:
+    """What fills the fullest stage, largest first; empty when a cut of its own needs less than the balanced one."""
+    step = pricing.step.take(np.array([index]))
+    full: Memory = max(step.memory(0, pricing.best_boundaries(index)), key=lambda memory: memory.peak_bytes)
+    if abs(full.peak_bytes - needed) > 0.01 * needed:
+        return ""
+    sizes = sorted(((getattr(full, f"{name}_bytes"), name) for name in PARTS), reverse=True)
+    return ", ".join(f"{name} {_gigabytes(size)}" for size, name in sizes if size >= 0.05e9)
 
 
-def _more_gpus(cluster: Cluster, fits: _Fits) -> list[str]:
-    factor = 2
-    while factor <= MOST_GROWTH // max(1, cluster.nodes // 4):
-        larger = replace(cluster, nodes=cluster.nodes * factor)
-        if fits(larger):
-            return [f"{larger.nodes} nodes ({larger.gpus} x {cluster.gpu.name}) instead of {cluster.nodes}"]
-        factor *= 2
-    return []
+def _short(chosen: Configuration) -> str:
+    neutral = Configuration(zero=0)
+    shown = [n for n in Configuration.__slots__ if getattr(chosen, n) != getattr(neutral, n) or n in ("tp", "pp", "dp")]
+    return " ".join(f"{name}={getattr(chosen, name)}" for name in shown)
 
 
-def _larger_gpu(cluster: Cluster, fits: _Fits) -> list[str]:
-    larger = sorted(
-        (gpu for gpu in load_catalogue().gpus.values() if gpu.memory_bytes > cluster.gpu.memory_bytes),
-        key=lambda gpu: (gpu.memory_bytes, gpu.name),
-    )
-    for gpu in larger:
-        if fits.job.precision in gpu.peak_flops and fits(replace(cluster, gpu=gpu)):
-            return [f"the same cluster with {gpu.name} ({gpu.memory_bytes / 1e9:.0f} GB)"]
-    return []
-
-
-def _shorter(cluster: Cluster, job: Job, fits: _Fits) -> list[str]:
-    length = job.sequence_length // 2
-    while length >= 128:
-        if fits(cluster, replace(job, sequence_length=length)):
-            return [f"sequence length {length} instead of {job.sequence_length}"]
-        length //= 2
-    return []
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB"

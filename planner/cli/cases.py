@@ -4,6 +4,9 @@ from typing import Any
 
 import click
 
+from planner.cli.completing import case_names
+from planner.cli.interrupt import Interrupt
+
 
 @click.group(short_help="Bundled clusters, models and jobs: list them, run them.")
 def command() -> None:
@@ -37,7 +40,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command("run")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=case_names)
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="S", help="Per case, in seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
@@ -55,7 +58,11 @@ def run_command(ctx: click.Context, names: tuple[str, ...], time_limit: float | 
         hint = f" Did you mean '{close[0]}'?" if close else " 'plan cases list' shows them."
         raise click.BadParameter(f"no case '{unknown[0]}'.{hint}", param_hint="NAME")
     chosen = list(bundled) if "all" in names else names
-    found = [_run(bundled[name], time_limit) for name in chosen]
+    interrupt, found = Interrupt(), []
+    for name in chosen:
+        found.append(_run(bundled[name], time_limit, interrupt))
+        if interrupt.asked:
+            break
     if as_json:
         echo_json(found)
     else:
@@ -64,19 +71,23 @@ def run_command(ctx: click.Context, names: tuple[str, ...], time_limit: float | 
             (*(r["case"], r["status"]), *_figures(r), r["configuration"] or "; ".join(r["reasons"][:1])) for r in found
         ]
         click.echo(table(header, rows, text=(0, 1, 7)))
-    ctx.exit(0 if all(r["as_expected"] for r in found) else 1)
+    if interrupt.asked:
+        raise KeyboardInterrupt
+    unexpected = [r["case"] for r in found if not r["as_expected"]]
+    if unexpected:
+        click.echo(f"not as expected: {', '.join(unexpected)}", err=True)
+    ctx.exit(1 if unexpected else 0)
 
 
-def _run(case: dict[str, Any], time_limit: float | None) -> dict[str, Any]:
+def _run(case: dict[str, Any], time_limit: float | None, interrupt: Interrupt) -> dict[str, Any]:
     """Solve one case: what it gave, and whether that was expected."""
-    from planner.cli.inputs import load_inputs
     from planner.cli.search import search
     from planner.cli.summary import configuration_line
     from planner.solve import SolveOptions
+    from planner.specs import load_cluster, load_model, make_job
 
-    job = case["job"]
-    inputs = load_inputs(case["cluster"], case["model"], job["global_batch"], job["sequence_length"], job["precision"])
-    outcome = search(*inputs, SolveOptions(time_limit_seconds=time_limit))
+    inputs = load_cluster(case["cluster"]), load_model(case["model"]), make_job(**case["job"])
+    outcome = search(*inputs, SolveOptions(time_limit_seconds=time_limit), interrupt)
     plan = outcome.plan
     return {
         "case": case["name"],

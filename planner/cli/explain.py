@@ -24,6 +24,8 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     from planner.plan import Plan
 
     pins = parse_pairs(why_not) if why_not is not None else None
+    if pins == {}:
+        raise click.BadParameter("names no field; e.g. --why-not tp=4,pp=2.", param_hint="--why-not")
     document = Plan.load(plan)
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None

@@ -1,10 +1,14 @@
 """The arguments that name a cluster, a model and a job, shared by the commands that need them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from planner.cli.completing import cluster_names, model_names
 
 if TYPE_CHECKING:
     from costmodels.architecture import Model
@@ -12,44 +16,88 @@ if TYPE_CHECKING:
     from costmodels.hardware import Cluster
 
 PRECISIONS = ["bf16", "fp8", "fp16", "fp4"]
+OPTIONS = ("model", "global_batch", "seq_len", "precision", "job_file", "settings")
 
 
-def job_options(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """CLUSTER --model --global-batch --seq-len --precision --calibration."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line says of cluster, model and job; None where it says nothing."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(
-            [
-                click.argument("cluster", required=required),
-                click.option("--model", required=required, help="Catalogue name, HF config.json or model YAML."),
-                click.option("--global-batch", type=int, required=required, metavar="N", help="Sequences a step."),
-                click.option("--seq-len", type=int, required=required, metavar="S", help="Tokens a sequence."),
-                click.option(
-                    "--precision",
-                    type=click.Choice(PRECISIONS),
-                    default="bf16",
-                    help="Of the matrix products.",
-                ),
-                click.option(
-                    "--calibration",
-                    type=click.Path(path_type=Path),
-                    help="Your figures, over the catalogue's.",
-                ),
-            ]
-        ):
-            function = option(function)
-        return function
+    cluster: str | None
+    model: str | None
+    global_batch: int | None
+    seq_len: int | None
+    precision: str | None
+    job_file: Path | None
+    settings: tuple[str, ...]
 
-    return decorate
+    @property
+    def anything(self) -> bool:
+        return any(getattr(self, name) for name in ("cluster", *OPTIONS))
+
+    def complete(self) -> bool:
+        sized = self.job_file is not None or None not in (self.global_batch, self.seq_len)
+        return None not in (self.cluster, self.model) and sized
+
+    def load(self) -> "tuple[Cluster, Model, Job]":
+        """Resolved specs; raises ``SpecError`` with everything that is wrong in one of them."""
+        assert self.cluster is not None
+        assert self.model is not None
+        from planner.cli.pairs import parse_settings
+        from planner.specs import check_job, load_cluster, load_job, load_model, make_job
+
+        settings = parse_settings(self.settings)
+        flags = {"global_batch": self.global_batch, "sequence_length": self.seq_len, "precision": self.precision}
+        fields = {**{name: value for name, value in flags.items() if value is not None}, **settings}
+        machine, network = load_cluster(self.cluster), load_model(self.model)
+        job = make_job(**fields) if self.job_file is None else load_job(self.job_file, fields)
+        check_job(job, machine, network)
+        return machine, network, job
 
 
-def load_inputs(
-    cluster: str, model: str, global_batch: int, seq_len: int, precision: str
-) -> "tuple[Cluster, Model, Job]":
-    """Resolved specs; raises ``SpecError`` with everything that is wrong in one of them."""
-    from planner.specs import check_job, load_cluster, load_model, make_job
+def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """CLUSTER --model --global-batch --seq-len --precision --job --set, as one ``asked``; and --calibration."""
 
-    machine, network = load_cluster(cluster), load_model(model)
-    job = make_job(global_batch=global_batch, sequence_length=seq_len, precision=precision)
-    check_job(job, machine, network)
-    return machine, network, job
+    @wraps(function)
+    def gathered(**arguments: Any) -> Any:
+        names = ("cluster", *OPTIONS)
+        asked = Asked(**{name: arguments.pop(name) for name in names})
+        return function(asked=asked, **arguments)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(
+        [
+            click.argument("cluster", required=False, shell_complete=cluster_names),
+            click.option("--model", help="Catalogue name, HF config.json or model YAML.", shell_complete=model_names),
+            click.option("--global-batch", type=int, metavar="N", help="Sequences a step."),
+            click.option("--seq-len", type=int, metavar="S", help="Tokens a sequence."),
+            click.option("--precision", type=click.Choice(PRECISIONS), help="Of the matrix products; bf16 by default."),
+            click.option(
+                "--job",
+                "job_file",
+                type=click.Path(path_type=Path),
+                help="YAML or JSON with the keys of 'plan schema job'; the options here stand before it.",
+            ),
+            click.option(
+                "--set",
+                "settings",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Another key of the job, e.g. gradients=bf16 or tensor_overlap=false.",
+            ),
+            click.option("--calibration", type=click.Path(path_type=Path), help="Your figures, over the catalogue's."),
+        ]
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises ``OSError`` now rather than after the work when ``path`` cannot be written."""
+    if path is None:
+        return
+    new = not path.exists()
+    with path.open("ab"):
+        pass
+    if new:
+        path.unlink()

@@ -20,6 +20,10 @@ COMMANDS = {
 }
 
 
+INTERRUPTED = 130
+"""Exit code after a Ctrl-C that left no result: 128 + SIGINT, as shells have it."""
+
+
 class LazyGroup(click.Group):
     """Names and short help come from ``COMMANDS``; the module of a command is loaded on use."""
 
@@ -52,8 +56,11 @@ class LazyGroup(click.Group):
         """Run the command; what a user can cause ends in a message and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, KeyboardInterrupt):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
         except Exception as error:
             from planner.cli.failures import explain_failure
 

@@ -1,7 +1,8 @@
 """``tp=8,pp=4`` on the command line, to configuration fields."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -25,6 +26,33 @@ def parse_pairs(text: str) -> dict[str, int | str]:
             raise click.BadParameter(f"'{name}' is given twice.")
         found[name] = _recompute(value) if name == "recompute" else _integer(name, value)
     return found
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """``gradients=bf16`` and the like, several in one with commas, to keys and values of a job spec.
+
+    ``true``, ``false`` and numbers become what they say; which keys there are the spec decides.
+    """
+    found: dict[str, Any] = {}
+    for pair in (part.strip() for setting in settings for part in setting.split(",")):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (name and equals and value):
+            raise click.BadParameter(f"'{pair}': write KEY=VALUE.", param_hint="--set")
+        if name in found:
+            raise click.BadParameter(f"'{name}' is given twice.", param_hint="--set")
+        found[name] = _scalar(value)
+    return found
+
+
+def _scalar(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def check_field(name: str) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from planner.cli.inputs import job_options
+from planner.cli.inputs import Asked, check_writable, job_options
 
 
 @click.command(short_help="Time and memory of one configuration, or of every row of a table.")
-@job_options(required=False)
+@job_options
 @click.option("--config", metavar="tp=8,pp=4", help="The configuration; what is left out gets its default.")
 @click.option(
     "--split",
@@ -27,11 +27,7 @@ from planner.cli.inputs import job_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    cluster: str | None,
-    model: str | None,
-    global_batch: int | None,
-    seq_len: int | None,
-    precision: str,
+    asked: Asked,
     calibration: Path | None,
     config: str | None,
     split: str,
@@ -45,24 +41,26 @@ def command(
     predicted_status and predicted_assumptions, and prints errors per source on stderr.
     """
     if rows is not None:
-        if cluster or model or config or global_batch or seq_len:
+        if asked.anything or config:
             raise click.UsageError("--rows takes everything from the table: leave CLUSTER, --model and the job out.")
         from planner.cli.rows import predict_table
 
+        check_writable(output)
         predict_table(rows, output, calibration, as_json)
         return
-    if cluster is None or model is None or global_batch is None or seq_len is None or config is None:
-        raise click.UsageError("needs CLUSTER, --model, --global-batch, --seq-len and --config; or --rows FILE.")
+    if config is None or not asked.complete():
+        raise click.UsageError(
+            "needs CLUSTER, --model, --config, and --global-batch with --seq-len or --job FILE; or --rows FILE alone."
+        )
     if output is not None:
         raise click.UsageError("-o goes with --rows.")
-    from planner.cli.inputs import load_inputs
     from planner.cli.output import echo_json
     from planner.cli.pairs import configuration_of, parse_pairs
     from planner.cli.prediction import as_mapping, describe
     from planner.predict import predict
 
     pairs = parse_pairs(config)
-    machine, network, job = load_inputs(cluster, model, global_batch, seq_len, precision)
+    machine, network, job = asked.load()
     chosen = configuration_of(pairs, machine.gpus)
     found = predict(machine, network, job, chosen, split=split, calibration=calibration)  # type: ignore[arg-type]
     if as_json:

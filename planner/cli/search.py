@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.interrupt import Interrupt
 from planner.cli.output import echo_json
 from planner.cli.progress import Line
 
@@ -16,12 +17,25 @@ if TYPE_CHECKING:
 EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
 
 
-def search(cluster: "Cluster", model: "Model", job: "Job", options: "SolveOptions") -> "Outcome":
+def search(
+    cluster: "Cluster",
+    model: "Model",
+    job: "Job",
+    options: "SolveOptions",
+    interrupt: Interrupt | None = None,
+) -> "Outcome":
+    """Solve; ``interrupt`` tells afterwards whether Ctrl-C ended it."""
     from planner.solve import solve
 
-    line = Line()
+    line, caught = Line(), interrupt or Interrupt()
+
+    def tell(state: "Progress") -> None:
+        caught.bounded = state.stage != "enumerate"
+        line.show(_describe(state))
+
     try:
-        return solve(cluster, model, job, options=options, progress=lambda state: line.show(_describe(state)))
+        with caught:
+            return solve(cluster, model, job, options=options, progress=tell)
     finally:
         line.close()
 
@@ -29,9 +43,9 @@ def search(cluster: "Cluster", model: "Model", job: "Job", options: "SolveOption
 def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
     """What to say when there is no plan: why nothing fits, or that time ran out first."""
     report = outcome.infeasibility
-    lines = list(report.lines) if report else [f"{outcome.status}: the time limit came before the first price"]
+    lines = report.lines if report else (f"{outcome.status}: the search was stopped before its first price",)
     if as_json:
-        echo_json({"status": outcome.status, "reasons": lines})
+        echo_json({"status": outcome.status, "reasons": lines, "infeasibility": report})
     else:
         click.echo("\n".join(lines))
 

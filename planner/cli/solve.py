@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from planner.cli.inputs import job_options
+from planner.cli.inputs import Asked, check_writable, job_options
 
 
 @click.command(short_help="Find the best configuration and prove it.")
-@job_options(required=True)
+@job_options
 @click.option("--pin", default="", metavar="tp=8,pp=4", help="Hold fields of the configuration fixed.")
 @click.option("--forbid", default="", metavar="cp,ep", help="Leave these kinds of parallelism out.")
 @click.option(
@@ -30,11 +30,7 @@ from planner.cli.inputs import job_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    cluster: str,
-    model: str,
-    global_batch: int,
-    seq_len: int,
-    precision: str,
+    asked: Asked,
     calibration: Path | None,
     pin: str,
     forbid: str,
@@ -50,14 +46,18 @@ def command(
     Exit code 0: proven optimal or within --gap, 3: feasible but unproven, 4: proven infeasible.
     Ctrl-C ends the search with the best plan so far.
     """
-    from planner.cli.inputs import load_inputs
     from planner.cli.pairs import parse_names, parse_pairs
     from planner.cli.search import EXIT_CODES, report_without_plan, search
     from planner.cli.summary import summarize
     from planner.solve import SolveOptions
 
     pins, forbidden = parse_pairs(pin), parse_names(forbid)
-    machine, network, job = load_inputs(cluster, model, global_batch, seq_len, precision)
+    if both := sorted(forbidden & pins.keys()):
+        raise click.UsageError(f"{', '.join(both)}: both pinned and forbidden.")
+    if not asked.complete():
+        raise click.UsageError("needs CLUSTER, --model, and --global-batch with --seq-len or --job FILE.")
+    machine, network, job = asked.load()
+    check_writable(output)
     options = SolveOptions(
         pins=pins,
         forbid=forbidden,
@@ -71,9 +71,10 @@ def command(
     if outcome.plan is None:
         report_without_plan(outcome, as_json)
     else:
-        click.echo(outcome.plan.text().rstrip("\n") if as_json else summarize(outcome.plan))
         if output is not None:
             outcome.plan.save(output)
+        click.echo(outcome.plan.text().rstrip("\n") if as_json else summarize(outcome.plan))
+        if output is not None:
             click.echo(f"Plan written to {output}", err=True)
         elif not as_json:
             click.echo("No plan file written; -o plan.json writes it.", err=True)

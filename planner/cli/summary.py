@@ -1,10 +1,13 @@
 """A plan as a page a person can act on."""
 
+import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from planner.cli.output import gigabytes, milliseconds, percent, table
 
 if TYPE_CHECKING:
+    from costmodels.configuration import Job
     from planner.plan import Plan
     from planner.plan.parallelism import Degrees
     from planner.plan.stages import Chunk, Stage
@@ -30,12 +33,25 @@ def _heading(plan: "Plan") -> str:
     return "\n".join(
         [
             f"{plan.model().name} on {cluster.name}: {cluster.gpus:,} x {cluster.gpu.name}",
-            f"{job.global_batch:,} sequences x {job.sequence_length:,} tokens a step, {job.precision}",
+            f"{job.global_batch:,} sequences x {job.sequence_length:,} tokens a step, {', '.join(_job(job))}",
             "",
             f"  {configuration_line(parallel)}",
-            f"  {parallel.microbatches:,} micro-batches per pipeline, {plan.schedule.name}",
+            f"  {_counted(parallel.microbatches, 'micro-batch', 'es')} per pipeline, {plan.schedule.name}",
         ]
     )
+
+
+def _job(job: "Job") -> Iterator[str]:
+    """The precision, and what else is not at its default."""
+    yield job.precision
+    for field in dataclasses.fields(job):
+        value = getattr(job, field.name)
+        if field.name != "precision" and field.default not in (dataclasses.MISSING, value):
+            yield f"{field.name.replace('_', ' ')} {'on' if value is True else 'off' if value is False else value}"
+
+
+def _counted(count: int, noun: str, plural: str = "s") -> str:
+    return f"{count:,} {noun}{'' if count == 1 else plural}"
 
 
 def _times(plan: "Plan") -> str:

@@ -2,7 +2,7 @@
 
 from planner.specs.cluster import ClusterSpec
 from planner.specs.errors import Problem, SpecError
-from planner.specs.job import JobSpec, check_job, make_job
+from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
@@ -15,6 +15,7 @@ __all__ = [
     "SpecError",
     "check_job",
     "load_cluster",
+    "load_job",
     "load_model",
     "make_job",
 ]

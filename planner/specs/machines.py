@@ -17,6 +17,9 @@ from planner.specs.gpu import GpuSpec, sparse_peaks
 from planner.specs.names import looks_like_path, matching, meant
 from planner.specs.strict import parse_spec
 
+MOST_GPUS = 2**20
+"""Far above any cluster there is; below what makes a search long."""
+
 
 def load_cluster(source: str | Path | Mapping[str, object], catalogue: Catalogue | None = None) -> Cluster:
     """The cluster in a spec file, of a bundled name such as ``dgx-h100-256``, or in a mapping.
@@ -66,6 +69,8 @@ class _Resolution:
                 )
         self._check()
         cluster = replace(groups[0], nodes=sum(group.nodes for group in groups))
+        if cluster.gpus > MOST_GPUS:
+            self._wrong(("node_groups",), f"{cluster.gpus:,} GPUs in all: at most {MOST_GPUS:,} can be planned")
         if cluster.gpus > cluster.domain_gpus and spec.node_groups[0].nics is None:
             self._wrong(("node_groups", 0, "nics"), "missing: GPUs of different NVLink domains need a network")
         if spec.measured is not None and not self.problems:

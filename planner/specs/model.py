@@ -42,5 +42,6 @@ def _known(name: str) -> str:
     if refused is not None:
         message = f"is not supported: {unsupported[refused]}"
     else:
-        message = f"is neither a file nor a model of the catalogue{meant(name, known, 3)}"
+        guess = meant(name, known, 3) or "; 'plan cases list' shows the models"
+        message = f"is neither a file nor a model of the catalogue{guess}"
     raise SpecError([Problem(file="model", key="", value=shown(name), message=message)])

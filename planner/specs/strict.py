@@ -51,7 +51,7 @@ def parse_spec(spec: type[Spec], document: Document) -> Spec:
 
 def _problem(spec: type[BaseModel], document: Document, found: Mapping[str, Any]) -> Problem:
     place = _without_tags(found["loc"])
-    value, message = shown(found["input"]), str(found["msg"]).removeprefix("Value error, ")
+    value, message = shown(found["input"]), _plain(str(found["msg"]))
     if found["type"] == "extra_forbidden":
         known = {name for model in _models(spec, place[:-1]) for name in model.model_fields}
         value, message = "", f"unknown key{meant(str(place[-1]), known)}"
@@ -60,6 +60,12 @@ def _problem(spec: type[BaseModel], document: Document, found: Mapping[str, Any]
         about = next((field.description for field in fields if field and field.description), None)
         value, message = "", f"missing: {about}" if about else "missing"
     return Problem(file=document.file, key=spelled(place), value=value, message=message, line=document.line(place))
+
+
+def _plain(message: str) -> str:
+    """``Input should be greater than or equal to 1`` as ``must be at least 1``."""
+    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 
 
 def _without_tags(place: Place) -> Place:

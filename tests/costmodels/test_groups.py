@@ -29,6 +29,7 @@ def enumerated(size: int, stride: int, domain: int) -> tuple[int, int]:
         (72, 1, 72, 72, 1),  # an NVL72 rack
         (16, 1, 72, 8, 2),  # 72 = 4.5 x 16: ranks 64..79 straddle two racks, 8 in each
         (6, 1, 8, 2, 2),  # ranks 6..11 straddle two nodes, 2 in the first
+        (7, 1, 8, 1, 2),  # ranks 7..13 straddle two nodes, one in the first
         (1, 8, 8, 1, 1),
     ],
 )

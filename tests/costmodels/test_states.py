@@ -8,6 +8,7 @@ from costmodels.columns import Columns
 from costmodels.configuration import Configuration
 from costmodels.operators import System
 from costmodels.states import StateTraffic, state_bytes
+from tests.bare import bare_calibration, bare_cluster
 from tests.machines import cluster
 
 
@@ -71,3 +72,62 @@ def test_the_optimizer_is_bound_by_memory_bandwidth() -> None:
     whole = calibration.optimizer_bytes_per_parameter * 1e9 / (3.35e12 * calibration.memory_fraction)
     assert traffic(0, 8).optimizer_seconds(np.array([1e9]), np.array([0.0]))[0] == pytest.approx(whole)
     assert traffic(1, 8).optimizer_seconds(np.array([1e9]), np.array([0.0]))[0] == pytest.approx(whole / 8)
+
+
+# -- by hand, every overhead off (tests.bare) ----------------------------------------------------
+
+
+def by_hand(zero: int, *, gradients: str = "fp32", domain: int = 16, **degrees: int) -> StateTraffic:
+    """16 GPUs, 100 bytes/s inside a domain and 10 between, memory at 5 bytes/s."""
+    machine = bare_cluster(16 // domain, domain, up=100, out=10, memory=5)
+    system = System(cluster=machine, calibration=bare_calibration(), precision="bf16")
+    columns = Columns.of([Configuration(zero=zero, **degrees)])  # type: ignore[arg-type]
+    return StateTraffic.of(columns, system, gradients)  # type: ignore[arg-type]
+
+
+DENSE, EXPERTS = np.array([1000.0]), np.array([600.0])
+SPREAD = {"tp": 2, "sp": 1, "cp": 2, "dp": 4, "ep": 2, "etp": 2}  # 8 dense replicas, 4 of each expert
+
+
+@pytest.mark.parametrize(("gradients", "width"), [("fp32", 4), ("bf16", 2)])
+def test_gradients_are_reduced_over_each_parameters_own_replicas(gradients: str, width: int) -> None:
+    """A ring moves 2 (n-1)/n of an all-reduced buffer, (n-1)/n of a scattered one."""
+    ring = width * (7 / 8 * DENSE + 3 / 4 * EXPERTS) / 100
+    found = [by_hand(zero, gradients=gradients, **SPREAD).gradient_seconds(DENSE, EXPERTS) for zero in range(4)]
+    np.testing.assert_allclose(found, [2 * ring, ring, [0], [0]])
+
+
+def test_weights_are_gathered_in_bf16() -> None:
+    ring = 2 * (7 / 8 * DENSE + 3 / 4 * EXPERTS) / 100
+    found = [by_hand(zero, **SPREAD).parameter_seconds(DENSE, EXPERTS) for zero in range(4)]
+    np.testing.assert_allclose(found, [[0], ring, ring, [0]])
+
+
+def test_every_micro_batch_moves_bf16_weights_and_gradients_of_sharded_states() -> None:
+    ring = 2 * (7 / 8 * DENSE + 3 / 4 * EXPERTS) / 100
+    found = [by_hand(zero, **SPREAD).microbatch_seconds(DENSE, EXPERTS) for zero in range(4)]
+    np.testing.assert_allclose(found, [[[0], [0]], [[0], [0]], [[0], ring], [ring, 2 * ring]])
+
+
+def test_replicas_in_several_domains_share_the_nics_they_have() -> None:
+    """By hand, domains of 4: tensor pairs leave 2 dense replicas in each of 4 domains, 2 x 10 bytes/s;
+    the 4 replicas of an expert (stride 4) stand in a domain each, 10 bytes/s."""
+    traffic = by_hand(1, domain=4, **SPREAD)
+    expected = 4 * (7 / 8 * DENSE / 20 + 3 / 4 * EXPERTS / 10)
+    np.testing.assert_allclose(traffic.gradient_seconds(DENSE, EXPERTS), expected)
+
+
+def test_the_update_touches_what_a_rank_keeps() -> None:
+    """30 bytes a parameter at 5 bytes/s: all of them without ZeRO, else 1/8 and 1/4."""
+    found = [by_hand(zero, **SPREAD).optimizer_seconds(DENSE, EXPERTS) for zero in range(4)]
+    sharded = 6 * (DENSE / 8 + EXPERTS / 4)
+    np.testing.assert_allclose(found, [6 * (DENSE + EXPERTS), sharded, sharded, sharded])
+
+
+@pytest.mark.parametrize("zero", range(4))
+def test_state_bytes_by_part(zero: int) -> None:
+    """Weights 2, gradients 4, optimizer 12 bytes; sharded from stages 3, 2 and 1 on."""
+    columns = Columns.of([Configuration(zero=zero, **SPREAD)])  # type: ignore[arg-type]
+    found = state_bytes(DENSE, EXPERTS, columns)
+    for held, width, stage in ((found.weights, 2, 3), (found.gradients, 4, 2), (found.optimizer, 12, 1)):
+        assert held == pytest.approx(width * (DENSE / 8 + EXPERTS / 4 if zero >= stage else DENSE + EXPERTS))

@@ -95,3 +95,85 @@ def test_levels_of_recompute_are_pinned_by_name() -> None:
         job = Job(global_batch=8, sequence_length=2048, attention="unfused")
         space = enumerate_space(cluster(1, 2), dense_model(), job, {"recompute": level})
         assert {space.columns.row(i).recompute for i in range(len(space.columns))} == {level}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [
+        (Configuration(pp=2, vp=4, dp=4), "more chunks than the 6 items"),  # 8 chunks for 4 layers and two ends
+        (Configuration(pp=8, vp=1), "more chunks than the 6 items"),
+        (Configuration(dp=8, vp=2), "vp > 1 interleaves stages"),
+        (Configuration(pp=2, vp=2, dp=4, mbs=2), "in multiples of pp"),  # one micro-batch, two stages
+        (Configuration(cp=8), None),
+        (Configuration(pp=2, vp=3, dp=4), None),  # 6 chunks of one item
+        (Configuration(dp=8, ep=2), "need a mixture of experts"),
+        (Configuration(dp=8, etp=2), "need a mixture of experts"),
+        (Configuration(dp=8, sp=1), "it needs tp > 1"),
+        (Configuration(dp=4), "is not the cluster's 8 GPUs"),
+        (Configuration(tp=8), None),  # 4 key/value heads, 8 ranks: two share one
+    ],
+)
+def test_one_configuration_breaks_one_rule(configuration: Configuration, reason: str | None) -> None:
+    """By hand: 8 GPUs, 4 layers, 8 heads, 8 sequences of 2,048."""
+    parts = (cluster(1, 8), dense_model(layers=4), Job(global_batch=8, sequence_length=2048))
+    if reason is None:
+        check(*parts, configuration)
+        return
+    with pytest.raises(IllegalConfiguration) as refused:
+        check(*parts, configuration)
+    assert len(refused.value.reasons) == 1
+    assert reason in refused.value.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [
+        (Configuration(tp=2, dp=4), "need sequence parallelism"),
+        (Configuration(dp=8, ep=4, etp=4), "does not divide the tp x cp x dp ranks"),
+        (Configuration(tp=2, sp=1, dp=4, ep=4, etp=2), None),
+        (Configuration(pp=2, dp=4, ep=8), "does not divide the tp x cp x dp ranks"),
+    ],
+)
+def test_one_configuration_of_experts_breaks_one_rule(configuration: Configuration, reason: str | None) -> None:
+    """By hand: 8 GPUs, 8 experts."""
+    parts = (cluster(1, 8), moe_model(layers=4), Job(global_batch=8, sequence_length=2048))
+    if reason is None:
+        check(*parts, configuration)
+        return
+    with pytest.raises(IllegalConfiguration, match=reason):
+        check(*parts, configuration)
+
+
+def test_values_that_each_degree_can_take() -> None:
+    """By hand from the module's docstring: 8 GPUs in domains of 4, 8 experts, 4,096 tokens: tp and etp
+    inside a domain, cp down to 1,024 tokens a rank, micro-batches of powers of two up to the batch."""
+    machine, job = cluster(2, 4), Job(global_batch=24, sequence_length=4096)
+    columns = enumerate_space(machine, moe_model(layers=6, experts=8), job).columns
+    found = {name: sorted({int(v) for v in getattr(columns, name)}) for name in ("tp", "cp", "ep", "etp", "mbs")}
+    assert found == {"tp": [1, 2, 4], "cp": [1, 2, 4], "ep": [1, 2, 4, 8], "etp": [1, 2, 4], "mbs": [1, 2, 4, 8]}
+    assert sorted({int(v) for v in columns.pp}) == [1, 2, 4, 8]
+    assert (columns.gpus == 8).all()
+
+
+def test_a_degree_is_not_both_pinned_and_forbidden() -> None:
+    with pytest.raises(IllegalConfiguration, match="both pinned and forbidden"):
+        enumerate_space(cluster(), dense_model(), Job(global_batch=8, sequence_length=2048), {"tp": 2}, {"tp"})
+
+
+def test_a_pinned_number_of_replicas_holds() -> None:
+    space = enumerate_space(cluster(1, 8), dense_model(), Job(global_batch=8, sequence_length=2048), {"dp": 2})
+    assert {int(d) for d in space.columns.dp} == {2}
+    assert space.pruned["dp is pinned to another value"] > 0
+
+
+def test_a_pin_lets_a_redundant_choice_through() -> None:
+    """Selective recompute saves nothing with FlashAttention and ZeRO nothing without replicas: left out,
+    unless asked for."""
+    job = Job(global_batch=8, sequence_length=2048)
+    free = enumerate_space(cluster(1, 1), dense_model(), job)
+    assert {free.columns.row(i).recompute for i in range(len(free.columns))} == {"none", "full"}
+    assert set(free.columns.zero.tolist()) == {0}
+    asked = enumerate_space(cluster(1, 1), dense_model(), job, {"zero": 2, "recompute": "selective"})
+    assert {(row.zero, row.recompute) for row in map(asked.columns.row, range(len(asked.columns)))} == {
+        (2, "selective")
+    }

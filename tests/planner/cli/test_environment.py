@@ -41,6 +41,25 @@ def test_the_completion_script_calls_plan(run: Run, shell: str) -> None:
     assert "_PLAN_COMPLETE" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("plan so", "solve"),
+        ("plan solve dgx-h100-25", "dgx-h100-256"),
+        ("plan predict x --model llama-3.1-40", "llama-3.1-405b"),
+        ("plan cases run deepseek-v3-2", "deepseek-v3-2048-h100"),
+    ],
+)
+def test_names_are_completed(words: str, wanted: str) -> None:
+    from click.shell_completion import BashComplete
+
+    from planner.cli.main import group
+
+    *before, last = words.split()[1:]
+    found = BashComplete(group, {}, "plan", "_PLAN_COMPLETE").get_completions(before, last)
+    assert [item.value for item in found] == [wanted]
+
+
 def test_cases_are_listed_and_run(run: Run) -> None:
     cases = json.loads(run("cases", "list", "--json").stdout)["cases"]
     assert len(cases) >= 8
@@ -50,6 +69,17 @@ def test_cases_are_listed_and_run(run: Run) -> None:
     (found,) = json.loads(run("cases", "run", small["name"], "--json").stdout)
     assert (found["status"], found["as_expected"]) == ("optimal", True)
     assert small["name"] in run("cases", "run", small["name"]).stdout
+
+
+def test_an_unexpected_case_exits_with_1_and_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cases
+
+    (case,) = (case for case in cases.list_cases() if case["expect"] == "infeasible")
+    assert run("cases", "run", case["name"]).exit_code == 0
+    monkeypatch.setattr(cases, "list_cases", lambda: [case | {"expect": "feasible"}])
+    result = run("cases", "run", case["name"])
+    assert result.exit_code == 1
+    assert f"not as expected: {case['name']}" in result.stderr
 
 
 def test_an_unknown_case_names_the_nearest(run: Run) -> None:

@@ -47,6 +47,10 @@ def test_why_not_compares_with_the_best_plan_of_that_kind(
     assert f"{(pinned / best - 1) * 100:.2f} % slower" in text
 
 
+def test_an_empty_why_not_is_wrong_usage(run: Run, solved: tuple[Result, Path]) -> None:
+    assert run("explain", solved[1], "--why-not", "").exit_code == 2
+
+
 def test_diff_tells_plans_apart(run: Run, solved: tuple[Result, Path], job: list[str], tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     run("solve", *job, "--pin", "tp=8", "-o", other)

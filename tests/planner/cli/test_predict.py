@@ -62,7 +62,8 @@ def test_what_does_not_fit_exits_with_4_and_says_how_much_is_short(run: Run) -> 
 def test_a_configuration_that_does_not_divide_is_refused_with_every_reason(run: Run, job: list[str]) -> None:
     result = run("predict", *job, "--config", "tp=3")
     assert result.exit_code == 1
-    assert "does not exist here" in result.stderr
+    assert "does not exist here: tp=3,sp=1" in result.stderr
+    assert result.stderr.count("tp=3") == 1
     assert "tp" in result.stderr
 
 

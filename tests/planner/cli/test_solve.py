@@ -1,13 +1,19 @@
 """``plan solve``: summary, plan file and exit codes."""
 
 import json
+import signal
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from planner.plan import Plan
+from planner.pricing import Pricing
 from tests.planner.cli.conftest import Run
+
+SOLVING = import_module("planner.solve")
 
 
 def test_a_proven_plan_exits_with_0_and_shows_what_to_act_on(solved: tuple[Result, Path]) -> None:
@@ -50,7 +56,10 @@ def test_infeasible_exits_with_4_and_says_by_how_much(run: Run) -> None:
     assert "GB short" in result.stdout
     as_json = run("solve", *arguments, "--json")
     assert as_json.exit_code == 4
-    assert json.loads(as_json.stdout)["status"] == "infeasible"
+    found = json.loads(as_json.stdout)
+    assert found["status"] == "infeasible"
+    assert found["infeasibility"]["short_bytes"] > 6.5e12 / 8 - 40e9  # by hand, see above
+    assert all(remedy in result.stdout for remedy in found["infeasibility"]["remedies"])
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,9 @@ def test_infeasible_exits_with_4_and_says_by_how_much(run: Run) -> None:
         (["--pin", "tp=1,tp=2"], "twice"),
         (["--pin", "recompute=some"], "none, selective, full"),
         (["--forbid", "xp"], "unknown field 'xp'"),
+        (["--pin", "tp=2", "--forbid", "tp,cp"], "tp: both pinned and forbidden"),
+        (["--set", "gradients"], "write KEY=VALUE"),
+        (["--set", "gradients=bf16,gradients=fp32"], "given twice"),
         (["--gap", "1.5"], "--gap"),
         (["--time-limit", "0"], "--time-limit"),
         (["--precision", "int8"], "--precision"),
@@ -82,9 +94,15 @@ def test_wrong_usage_exits_with_2_and_names_the_argument(
     ("arguments", "said"),
     [
         (["no-such-cluster", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "512"], "no-such-cluster"),
+        (["dgx-h100-1", "--model", "xyzzy", "--global-batch", "8", "--seq-len", "512"], "'plan cases list'"),
         (["dgx-h100-1", "--model", "lama-3.1-8b", "--global-batch", "8", "--seq-len", "512"], "llama-3.1-8b"),
         (["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "0", "--seq-len", "512"], "global_batch"),
         (["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "-1"], "sequence_length"),
+        (["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "9" * 30], "must be at most"),
+        (
+            ["dgx-h100-1", "--model", "llama-3.1-8b", "--global-batch", "8", "--seq-len", "512", "--set", "gradient=x"],
+            "gradient: unknown key; did you mean",
+        ),
     ],
 )
 def test_bad_specs_exit_with_1_and_no_traceback(run: Run, arguments: list[str], said: str) -> None:
@@ -96,16 +114,102 @@ def test_bad_specs_exit_with_1_and_no_traceback(run: Run, arguments: list[str], 
 
 
 def test_a_plan_that_cannot_be_written_is_an_error(run: Run, job: list[str], tmp_path: Path) -> None:
+    """Found out before the search: no summary of a plan that is lost."""
     result = run("solve", *job, "-o", tmp_path / "missing" / "plan.json")
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr
+    assert result.stdout == ""
+    assert run("solve", *job, "-o", tmp_path).exit_code == 2
+
+
+def test_every_key_of_the_job_is_reached_by_set_or_by_a_file(run: Run, job: list[str], tmp_path: Path) -> None:
+    settings = "gradients=bf16,tensor_overlap=false,gradient_overlap=false,expert_imbalance=1,attention=unfused"
+    by_set = run("solve", *job, "--set", settings, "--json")
+    assert by_set.exit_code == 0, by_set.stderr
+    found = json.loads(by_set.stdout)["inputs"]["job"]
+    assert (found["gradients"], found["tensor_overlap"], found["attention"]) == ("bf16", False, "unfused")
+    lines = [pair.replace("=", ": ") for pair in settings.split(",")]
+    (tmp_path / "job.yaml").write_text("\n".join(["global_batch: 64", "sequence_length: 512", *lines]))
+    by_file = run("solve", *job[:3], "--job", tmp_path / "job.yaml", "--seq-len", "4096", "--json")
+    assert by_file.stdout == by_set.stdout  # --seq-len stands before the file's
+
+
+def test_the_summary_names_what_is_unusual_about_the_job(run: Run, job: list[str]) -> None:
+    text = run("solve", *job, "--set", "gradients=bf16,tensor_overlap=false", "--top-k", "1").stdout
+    assert "bf16, tensor overlap off, gradients bf16\n" in text
+
+
+def test_a_job_without_its_size_is_wrong_usage(run: Run, job: list[str]) -> None:
+    result = run("solve", *job[:-2])
+    assert result.exit_code == 2
+    assert "--job FILE" in result.stderr
+
+
+def test_mistakes_in_a_job_file_are_told_all_at_once(run: Run, job: list[str], tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("global_batch: 0\nseq_length: 4096\n")
+    result = run("solve", *job[:3], "--job", tmp_path / "job.yaml")
+    assert result.exit_code == 1
+    assert "global_batch: 0: must be at least 1" in result.stderr
+    assert "seq_length: unknown key; did you mean 'sequence_length'?" in result.stderr
+
+
+def test_an_interrupt_while_the_plan_is_written_out_does_not_lose_it(
+    run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = SOLVING.build_plan
+
+    def interrupted(*arguments: Any) -> Plan:
+        signal.raise_signal(signal.SIGINT)
+        return build(*arguments)
+
+    monkeypatch.setattr(SOLVING, "build_plan", interrupted)
+    result = run("solve", *job, "-o", tmp_path / "plan.json")
+    assert result.exit_code == 0
+    assert "finishing the plan" in result.stderr
+    assert Plan.load(tmp_path / "plan.json").certificate.status == "optimal"
+
+
+def test_a_second_interrupt_gives_up(run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(SOLVING, "build_plan", interrupted)
+    result = run("solve", *job, "-o", tmp_path / "plan.json")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize(("place", "name"), [(SOLVING, "enumerate_space"), (Pricing, "coarse_bounds")])
+def test_an_interrupt_before_the_search_ends_at_once(
+    run: Run, job: list[str], monkeypatch: pytest.MonkeyPatch, place: Any, name: str
+) -> None:
+    monkeypatch.setattr(place, name, lambda *arguments: signal.raise_signal(signal.SIGINT))
+    result = run("solve", *job)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "Aborted" not in result.stderr
+
+
+def test_a_signal_during_the_search_keeps_what_was_found(
+    run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, calls = Pricing.evaluate, []
+
+    def interrupted(self: Pricing, index: int) -> float:
+        calls.append(index)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(self, index)
+
+    monkeypatch.setattr(Pricing, "evaluate", interrupted)
+    run("solve", *job, "-o", tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json").certificate.searched.evaluated == 1
 
 
 def test_an_interrupt_ends_the_search_with_the_best_plan_so_far(
     run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from planner.pricing import Pricing
-
     evaluate, calls = Pricing.evaluate, []
 
     def interrupted(self: Pricing, index: int) -> float:
@@ -125,5 +229,5 @@ def test_an_interrupt_ends_the_search_with_the_best_plan_so_far(
 def test_without_a_price_before_the_time_limit_there_is_no_plan(run: Run, job: list[str], tmp_path: Path) -> None:
     result = run("solve", *job, "--time-limit", "1e-9", "-o", tmp_path / "plan.json")
     assert result.exit_code == 1
-    assert "the time limit came before the first price" in result.stdout
+    assert "stopped before its first price" in result.stdout
     assert not (tmp_path / "plan.json").exists()

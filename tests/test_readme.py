@@ -1,0 +1,42 @@
+"""What the README shows, runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_example_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (script,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(script, names)
+    assert (tmp_path / "plan.json").stat().st_size > 0
+    assert getattr(names["outcome"], "status") == "optimal"  # noqa: B009
+
+
+def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
+    from planner import load_cluster
+
+    (text,) = blocks("yaml")
+    (tmp_path / "cluster.yaml").write_text(text)
+    rows = [",".join("0" if i == j else "45" for j in range(64)) for i in range(64)]
+    (tmp_path / "bandwidth.csv").write_text("\n".join(rows))
+    found = load_cluster(tmp_path / "cluster.yaml")
+    assert (found.gpus, found.scale_out.bytes_per_second) == (512, 45e9 / 8)  # 64 x 8; a node's 45 GB/s over its 8
+
+
+def test_every_key_of_the_job_is_documented_with_its_default() -> None:
+    from planner.specs import JobSpec
+
+    for name, field in JobSpec.model_fields.items():
+        row = next((line for line in TEXT.splitlines() if line.startswith("|") and f"`{name}`" in line), "")
+        assert row, name
+        if not field.is_required():
+            assert f"| `{str(field.default).lower() if isinstance(field.default, bool) else field.default}` |" in row
