@@ -233,7 +233,7 @@ class LayerBuilder:
                 m=tokens,
                 n=up_width,
                 k=rank,
-                saved_bytes=BF16_BYTES * local * (rank + attention.rope_dim),
+                saved_bytes=local * (self.operand_bytes * rank + BF16_BYTES * attention.rope_dim),
             ),
         ]
 

@@ -115,8 +115,9 @@ def _alike(changes: tuple[Change, ...]) -> Mapping[str, list[Change]]:
 
 
 def _effect_line(effect: Effect, width: int) -> str:
-    unit = f" {effect.unit}" if effect.unit else ""
-    figures = f"{effect.before:.6g}{unit} -> {effect.after:.6g}{unit}"
+    scale, unit = (1e9, "GB") if effect.unit == "bytes" else (1.0, effect.unit)
+    before, after = (f"{value / scale:.6g} {unit}".rstrip() for value in (effect.before, effect.after))
+    figures = f"{before} -> {after}"
     return f"{effect.name:<{width}}  {figures} ({effect.relative:+.2%})"
 
 

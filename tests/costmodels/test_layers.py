@@ -379,7 +379,7 @@ def test_bytes_multi_head_latent_attention_keeps(latent: bool, precision: str, o
     attention = MLA if latent else DIRECT
     found = count(model(attention, GATED), "flops", precision=precision).costs
     rq, r, rope, heads = (56 if latent else 0), 40, 16, 8
-    compressed = (2 + operand) * rq + 2 * r + 2 * (r + rope)
+    compressed = (2 + operand) * rq + (2 + operand) * r + 2 * rope
     expanded = 2 * heads * (24 + 24 + 20)
     output = heads * 20 * (2 if operand == 2 else 3)
     block = (2 + operand) * H + 2 * 2 * 416 + operand * 416

@@ -132,6 +132,7 @@ MESSAGE = 2.0 * 2048 * H
         ({"pp": 2, "tp": 4, "sp": 1}, 1, 8, [MESSAGE / 4 / 100]),
         # without sequence parallelism the four pieces are gathered again: 3/4 of the message
         ({"pp": 2, "tp": 4}, 1, 8, [MESSAGE / 4 / 100 + 3 / 4 * MESSAGE / 100]),
+        ({"pp": 2, "tp": 2, "dp": 2}, 1, 8, [MESSAGE / 2 / 100 + 1 / 2 * MESSAGE / 100]),
         ({"pp": 2, "tp": 8}, 2, 8, [MESSAGE / 8 / 10 + 7 / 8 * MESSAGE / 100]),
         ({"pp": 1, "dp": 8}, 1, 8, []),
     ],

@@ -102,3 +102,40 @@ def test_no_legal_configuration_lists_rules_by_how_much_they_removed() -> None:
     counts = [int(m.replace(",", "")) for m in re.findall(r"ruled out ([\d,]+):", "\n".join(found.reasons))]
     assert counts == sorted(nothing.pruned.values(), reverse=True)
     assert len(counts) > 1
+
+
+def test_demands_that_stand_in_the_way_are_named() -> None:
+    """Second method, solved: where a pin and a forbidden kind rule out all that fits, the offer is to drop
+    whichever is enough alone, and only those."""
+    where, job = machine(6e9, nodes=4), replace(JOB, global_batch=6)
+    calibration, pins, forbid = load_calibration(where.gpu), {"mbs": 1, "pp": 1}, frozenset({"zero", "sp"})
+
+    def without(pin: str, kind: str) -> bool:
+        options = SolveOptions(
+            pins={name: value for name, value in pins.items() if name != pin}, forbid=forbid - {kind}
+        )
+        return solve(where, MODEL, job, options=options).status == "optimal"
+
+    assert not without("", "")
+    space = enumerate_space(where, MODEL, job, pins, forbid)
+    text = "\n".join(explain_infeasible(where, MODEL, job, calibration, space, dict(pins), forbid).remedies)
+    for pin, value in pins.items():
+        assert (f"{pin} not pinned to {value}" in text) == without(pin, "")
+    for kind in forbid:
+        assert (f"{kind} not forbidden" in text) == without("", kind)
+    assert " not pinned to " in text
+
+
+def test_a_batch_that_divides_is_offered() -> None:
+    """By hand: eight replicas and micro-batches of one need a multiple of eight: 16 instead of 11."""
+    where, job = cluster(1, 8), replace(JOB, global_batch=11)
+    pins: dict[str, int | str] = {"dp": 8}
+    nothing = enumerate_space(where, MODEL, job, pins)
+    found = explain_infeasible(where, MODEL, job, load_calibration(where.gpu), nothing, pins, frozenset())
+    assert "global batch 16 instead of 11" in found.remedies
+
+
+def test_nodes_are_offered_in_multiples_of_those_there_are() -> None:
+    """By hand: the job that needs 3 nodes of 5 GB (tested above with 1) is offered 4 when it has 2."""
+    where = machine(5.5e9, nodes=2, reserve_bytes=0.5e9)
+    assert any(remedy.startswith("4 nodes (4 x ") and "instead of 2" in remedy for remedy in report(where).remedies)

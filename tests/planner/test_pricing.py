@@ -284,6 +284,17 @@ def test_a_cut_that_just_fits_is_found_and_its_shortfall_is_exact() -> None:
     assert short.best_boundaries(0) == (0, 5, 6), "the fastest, as memory rules out all"
 
 
+def test_an_interleaved_cut_fits_to_the_byte() -> None:
+    """By hand: the peak of the cut under ample memory and 11 bytes in reserve are enough, half a byte less
+    is not."""
+    configuration = Configuration(pp=2, vp=2, dp=4)
+    need = tight(1e6, configuration).least_peak_bytes(0) + 11
+    assert np.isfinite(tight(need, configuration).refine(np.array([0]))[0])
+    short = tight(need - 0.5, configuration)
+    assert np.isinf(short.refine(np.array([0]))[0])
+    assert short.cuts[0].shortfall_bytes == pytest.approx(0.5)
+
+
 def test_memory_bounds_spread_states_evenly() -> None:
     """By hand: (18 x 7 + 4 x 5) / 2 + 100; with a heavy head 18 x 20 + 7 + 100 stands on one stage;
     a fifth more for fragments and 50 of the runtime."""

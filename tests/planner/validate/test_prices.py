@@ -1,6 +1,7 @@
 """Times and bytes: a figure that its inputs do not give is found."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_cost_model_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object) -> None:
         raise ZeroDivisionError("no bandwidth")
 
-    monkeypatch.setattr("planner.validate.prices.price_step", fail)
+    monkeypatch.setattr(import_module("planner.validate.prices"), "price_step", fail)
     found = findings(samples.single_stage_windowed())
     assert {(f.rule, f.path) for f in found} == {
         ("price.none", "/stages"),
