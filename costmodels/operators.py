@@ -5,6 +5,7 @@ weights), the bytes it keeps for the backward pass, and the parameters it holds.
 one entry per shard (``costmodels.sharding``).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -92,11 +93,7 @@ class Gemm:
             precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
             return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration)
 
-        return Passes(
-            forward=seconds(self.m, self.n, self.k),
-            input_grad=seconds(self.m, self.k, self.n),
-            weight_grad=seconds(self.n, self.k, self.m),
-        )
+        return _three_products(seconds, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +120,7 @@ class GroupedGemm:
                 self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
             )
 
-        return Passes(
-            forward=seconds(self.m, self.n, self.k),
-            input_grad=seconds(self.m, self.k, self.n),
-            weight_grad=seconds(self.n, self.k, self.m),
-        )
+        return _three_products(seconds, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +230,16 @@ class Communication:
             input_grad=exposed_seconds(input_grad, self.hidden_behind[1], contention),
             weight_grad=weight_grad,
         )
+
+
+def _three_products(
+    seconds: Callable[[Column | float, Column | float, Column | float], Column],
+    m: Column | float,
+    n: Column | float,
+    k: Column | float,
+) -> Passes:
+    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY."""
+    return Passes(forward=seconds(m, n, k), input_grad=seconds(m, k, n), weight_grad=seconds(n, k, m))
 
 
 def exposed_seconds(communication: Column, compute: Column | float, contention: float) -> Column:
