@@ -93,11 +93,21 @@ class Pricing:
 
         Stage i of 1F1B keeps min(m, p-i) micro-batches of its layers. Interleaved, it runs
         (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
-        micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1).
+        micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1). That chunk
+        costs at most W / (p v) plus one item (any chain can be cut so, and the largest chunk is least),
+        which limits its layers.
         """
         columns = step.columns
         kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
-        state, saved = step.state.total[kinds], step.saved_bytes[kinds]
+
+        def with_lightest(table: Column) -> Column:
+            return np.vstack([table[kinds], table[kinds].min(axis=0)])
+
+        load = step.forward_seconds + step.backward_seconds
+        state, saved, cost = (with_lightest(table) for table in (step.state.total, step.saved_bytes, load))
+        after = 1 + len(self.model.kinds)  # prediction layers and head: one item of the cut
+        largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
+        in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
         fixed = step.calibration.workspace_bytes + step.transient_bytes[kinds].min(axis=0)
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
@@ -105,11 +115,15 @@ class Pricing:
         for stage in range(int(columns.pp.max(initial=0))):
             later = columns.pp - 1 - stage
             interleaved = np.minimum(columns.pp, 2 * later + 1)
-            live = np.minimum(step.microbatches, np.where(columns.vp == 1, later + 1, interleaved))
+            last_live = np.minimum(step.microbatches, np.where(columns.vp == 1, later + 1, interleaved))
+            live = np.where(columns.vp == 1, last_live, np.minimum(step.microbatches, columns.pp))
             free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == columns.pp - 1) * last
-            each = state + saved * live
-            per_layer = np.vstack([each, each.min(axis=0)])
-            room += np.where(stage < columns.pp, np.maximum(np.floor(free / per_layer), 0), 0)
+            held = np.where(
+                in_last * (state + saved * last_live) > free,
+                free / (state + saved * last_live),
+                (free + in_last * saved * (live - last_live)) / (state + saved * live),
+            )
+            room += np.where(stage < columns.pp, np.maximum(np.floor(held * (1 + 1e-12)), 0), 0)
         needed = np.append(step.chain.counts[kinds], step.chain.decoder_layers)
         return np.asarray((room >= needed[:, None]).all(axis=0))
 
