@@ -62,8 +62,8 @@ def best_first(
     ``bounds`` [candidates] are coarse lower bounds, inf for an impossible candidate. ``refine`` maps
     indices to tighter bounds of the same length (inf: impossible). ``evaluate`` gives a candidate's
     value (inf: infeasible). The search ends when no open bound is below the ``keep``-th value less
-    ``gap`` of it, when ``stop`` says so, or on Ctrl-C, which returns what was found. Only then is
-    the status ``optimal`` when the gap is met.
+    ``gap`` of it, when ``stop`` says so (after one evaluation, if there was none), or on Ctrl-C, which
+    returns what was found. Only then is the status ``optimal`` when the gap is met.
 
     Counts: ``candidates``; ``impossible`` by coarse bound; ``refined``; ``refined_impossible``;
     ``evaluated``; ``infeasible`` on evaluation; ``cut`` by their bound, never evaluated; ``proven``,
@@ -90,6 +90,7 @@ def _run(search: "_Search", gap: float, stop: StoppingRule, on_progress: Callabl
             if worst < np.inf and open_bound >= worst - gap * abs(worst):
                 return "gap"
             if why := stop(search.evaluated):
+                search.try_one()
                 return why
             if search.step() and on_progress:
                 best = search.best[0].value if search.best else np.inf
@@ -126,6 +127,13 @@ class _Search:
             return False
         self._evaluate_first()
         return True
+
+    def try_one(self) -> None:
+        """Where nothing was evaluated yet, the most promising of one batch: better than no answer."""
+        if not self.evaluated and not self.refined and self.next_coarse() < np.inf:
+            self._refine_batch()
+        if not self.evaluated and self.refined:
+            self._evaluate_first()
 
     def _refine_batch(self) -> None:
         batch = self.queue[self.taken : self.taken + BATCH]

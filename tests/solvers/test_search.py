@@ -136,3 +136,10 @@ def test_undefined_numbers_are_refused() -> None:
         best_first([1.0], None, lambda i: 1.0, keep=0)
     with pytest.raises(ValueError, match="gap"):
         best_first([1.0], None, lambda i: 1.0, gap=-0.1)
+
+
+def test_a_stop_before_anything_was_evaluated_evaluates_the_most_promising_once() -> None:
+    """By hand: of bounds 3, 1, 2 the second is tried; 4 is open above bound 2, hence not proven."""
+    result = best_first([3.0, 1.0, 2.0], None, [5.0, 4.0, 3.0].__getitem__, stop=MaxEvaluations(0))
+    assert result.choice == ((1, 4.0),)
+    assert (result.status, result.lower_bound, result.counts["evaluated"]) == ("feasible", 2.0, 1)

@@ -226,8 +226,8 @@ def test_an_interrupt_ends_the_search_with_the_best_plan_so_far(
     assert result.exit_code == {"optimal": 0, "feasible": 3}[proof.status]
 
 
-def test_without_a_price_before_the_time_limit_there_is_no_plan(run: Run, job: list[str], tmp_path: Path) -> None:
+def test_a_time_limit_too_short_for_anything_still_gives_a_plan(run: Run, job: list[str], tmp_path: Path) -> None:
     result = run("solve", *job, "--time-limit", "1e-9", "-o", tmp_path / "plan.json")
-    assert result.exit_code == 1
-    assert "stopped before its first price" in result.stdout
-    assert not (tmp_path / "plan.json").exists()
+    proof = Plan.load(tmp_path / "plan.json").certificate
+    assert proof.searched.evaluated == 1
+    assert result.exit_code == {"optimal": 0, "feasible": 3}[proof.status]
