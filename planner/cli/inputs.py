@@ -40,17 +40,23 @@ class Asked:
         return None not in (self.cluster, self.model) and sized
 
     def load(self) -> "tuple[Cluster, Model, Job]":
-        """Resolved specs; raises ``SpecError`` with everything that is wrong in one of them."""
+        """Resolved specs; raises ``SpecError`` with everything that is wrong in any of them."""
         assert self.cluster is not None
         assert self.model is not None
         from planner.cli.pairs import parse_settings
-        from planner.specs import check_job, load_cluster, load_job, load_model, make_job
+        from planner.specs import Problems, check_job, load_cluster, load_job, load_model, make_job
 
         settings = parse_settings(self.settings)
         flags = {"global_batch": self.global_batch, "sequence_length": self.seq_len, "precision": self.precision}
         fields = {**{name: value for name, value in flags.items() if value is not None}, **settings}
-        machine, network = load_cluster(self.cluster), load_model(self.model)
-        job = make_job(**fields) if self.job_file is None else load_job(self.job_file, fields)
+        problems = Problems()
+        with problems.of():
+            machine = load_cluster(self.cluster)
+        with problems.of():
+            network = load_model(self.model)
+        with problems.of():
+            job = make_job(**fields) if self.job_file is None else load_job(self.job_file, fields)
+        problems.check()
         check_job(job, machine, network)
         return machine, network, job
 

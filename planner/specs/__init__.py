@@ -1,7 +1,7 @@
 """What the user describes: the cluster, the model, the job."""
 
 from planner.specs.cluster import ClusterSpec
-from planner.specs.errors import Problem, SpecError
+from planner.specs.errors import Problem, Problems, SpecError
 from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
@@ -12,6 +12,7 @@ __all__ = [
     "JobSpec",
     "ModelSpec",
     "Problem",
+    "Problems",
     "SpecError",
     "check_job",
     "load_cluster",

@@ -1,6 +1,7 @@
 """What is wrong with a spec, all of it at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -27,6 +28,34 @@ class SpecError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Problems:
+    """Collects the problems of several specs, so that a user hears of all of them at once::
+
+    problems = Problems()
+    with problems.of():
+        cluster = load_cluster(source)
+    with problems.of():
+        model = load_model(name)
+    problems.check()  # SpecError with everything found
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    @contextmanager
+    def of(self) -> Iterator[None]:
+        """Keeps the problems of a ``SpecError`` raised inside, and goes on."""
+        try:
+            yield
+        except SpecError as error:
+            self.found += error.problems
+
+    def check(self) -> None:
+        """Raises ``SpecError`` if anything was found."""
+        if self.found:
+            raise SpecError(self.found)
 
 
 def shown(value: object) -> str:

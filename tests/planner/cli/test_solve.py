@@ -231,3 +231,12 @@ def test_a_time_limit_too_short_for_anything_still_gives_a_plan(run: Run, job: l
     proof = Plan.load(tmp_path / "plan.json").certificate
     assert proof.searched.evaluated == 1
     assert result.exit_code == {"optimal": 0, "feasible": 3}[proof.status]
+
+
+def test_problems_of_cluster_model_and_job_come_at_once(run: Run, tmp_path: Path) -> None:
+    spec = tmp_path / "cluster.yaml"
+    spec.write_text("name: x\nnode_groups: [{count: -1, gpu: h100-sxm-80gb}]\n")
+    result = run("solve", spec, "--model", "llama-3.1-9b", "--global-batch", "0", "--seq-len", "4096")
+    assert result.exit_code == 1
+    for part in ("node_groups[0].count: -1", "llama-3.1-9b", "global_batch: 0"):
+        assert part in result.stderr
