@@ -52,3 +52,8 @@ class Cluster:
     @property
     def gpus(self) -> int:
         return self.nodes * self.gpus_per_node
+
+    @property
+    def capacity_bytes(self) -> float:
+        """What a job may use of each GPU: its memory less the reserve."""
+        return self.gpu.memory_bytes - self.reserve_bytes

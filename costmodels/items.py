@@ -102,7 +102,7 @@ EXPOSED_KINDS = ("tensor", "context", "expert")
 def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCosts:
     """Price every item type of ``model`` on every shard."""
     build = LayerBuilder(model.hidden, job, shards, system)
-    price = _Pricer(shards, job, system)
+    price = _Pricer(shards, system)
     items = [
         price.plain(build.embedding(model)),
         *(price.layer(build.layer(kind), kind) for kind in model.kinds),
@@ -129,11 +129,9 @@ def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCo
 class _Pricer:
     """Adds up operators over the columns of ``shards``."""
 
-    def __init__(self, shards: Shards, job: Job, system: System) -> None:
+    def __init__(self, shards: Shards, system: System) -> None:
         self.system = system
         self.zero = np.zeros(len(shards))
-        # full recompute keeps each layer's input, cut over the tensor group under sequence parallelism
-        self.input_tokens = shards.sequence_tokens(job)
 
     def plain(self, operators: Sequence[Operator]) -> _Item:
         """The embedding or the head: never recomputed."""

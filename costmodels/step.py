@@ -51,28 +51,13 @@ class StepModel:
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
         """The same prices for some of the configurations."""
         part = object.__new__(StepModel)
-        part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in StepModel._CACHED})
+        derived = {name for name, member in vars(StepModel).items() if isinstance(member, cached_property)}
+        part.__dict__.update({name: value for name, value in vars(self).items() if name not in derived})
         part.columns = self.columns.take(chosen)
         part.shard_index = self.shard_index[chosen]
         part.traffic = StateTraffic.of(part.columns, self.system, self.job.gradients)
         part.microbatches = self.microbatches[chosen]
         return part
-
-    _CACHED = frozenset(
-        {
-            "parameters",
-            "_shard_traffic",
-            "exposed_traffic",
-            "_recompute_seconds",
-            "forward_seconds",
-            "backward_parts",
-            "backward_seconds",
-            "saved_bytes",
-            "state",
-            "transient_bytes",
-            "logit_bytes",
-        }
-    )
 
     @cached_property
     def parameters(self) -> tuple[Column, Column]:
@@ -164,7 +149,7 @@ class StepModel:
     @property
     def allocatable_bytes(self) -> float:
         """What the framework can hand out on each GPU: memory less reserve, runtime and fragments."""
-        free = self.cluster.gpu.memory_bytes - self.cluster.reserve_bytes - self.calibration.runtime_bytes
+        free = self.cluster.capacity_bytes - self.calibration.runtime_bytes
         return free / (1.0 + self.calibration.allocator_fraction)
 
     def link_seconds(self, index: int) -> Column:

@@ -68,13 +68,13 @@ def _nothing_legal(problem: Problem, space: Space) -> Infeasibility:
     return Infeasibility(
         constraint=f"no configuration of {problem.cluster.gpus:,} GPUs is legal{under}",
         reasons=tuple(f"ruled out {count:,}: {rule}" for rule, count in rules),
-        capacity_bytes=problem.capacity_bytes,
+        capacity_bytes=problem.cluster.capacity_bytes,
         remedies=remedies(problem),
     )
 
 
 def _too_little_memory(problem: Problem, space: Space) -> Infeasibility:
-    cluster, capacity = problem.cluster, problem.capacity_bytes
+    cluster, capacity = problem.cluster, problem.cluster.capacity_bytes
     pricing = Pricing(cluster, problem.model, problem.job, problem.calibration, space.columns)
     needed, index = least_memory(pricing)
     closest = space.columns.row(index)
@@ -100,7 +100,8 @@ def least_memory(pricing: Pricing) -> tuple[float, int]:
     """The smallest peak memory a GPU needs over all candidates, and which one needs it.
 
     Candidates are ranked by a lower bound on their need (all states and one micro-batch's
-    activations, evenly over the stages); the closest few are cut for least memory exactly.
+    activations, evenly over the stages) and cut for least memory in that order, until the bound passes
+    the best or ``MOST_PRICED`` have been.
     """
     lower = pricing.memory_bounds()
     order = np.argsort(lower, kind="stable")

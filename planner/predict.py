@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration, load_calibration
+from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu
@@ -15,7 +15,7 @@ from costmodels.hardware import Cluster
 from costmodels.items import chain_of
 from costmodels.price import StepPrice
 from costmodels.step import price_cut
-from planner.pricing import Pricing
+from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
 
 Split = Literal["balanced", "even"]
@@ -68,9 +68,7 @@ def predict(
     ``IllegalConfiguration`` when a degree does not divide what it must.
     """
     check(cluster, model, job, configuration)
-    if not isinstance(calibration, Calibration):
-        calibration = load_calibration(cluster.gpu, calibration, job.software)
-    pricing = Pricing(cluster, model, job, calibration, Columns.of([configuration]))
+    pricing = Pricing(cluster, model, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
     even = even_boundaries(model, configuration) if split == "even" else None
     boundaries = even or pricing.best_boundaries(0)
     price = price_cut(pricing.step, 0, boundaries)
@@ -80,7 +78,7 @@ def predict(
         price=price,
         tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
         mfu=mfu(model, job, cluster, price.step_seconds),
-        capacity_bytes=cluster.gpu.memory_bytes - cluster.reserve_bytes,
+        capacity_bytes=cluster.capacity_bytes,
     )
 
 

@@ -9,12 +9,13 @@ Three prices of growing sharpness, each a lower bound on the next:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration
+from costmodels.calibration import Calibration, load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
@@ -27,6 +28,12 @@ from solvers.partition import bottleneck_partition
 
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
+
+
+def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None) -> Calibration:
+    """``given`` itself, or the bundled figures of the GPU and the job's software with those of a file
+    in their place."""
+    return given if isinstance(given, Calibration) else load_calibration(cluster.gpu, given, job.software)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,6 @@ class Pricing:
 
     def __init__(self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.cluster, self.model, self.columns = cluster, model, columns
-        self.capacity_bytes = cluster.gpu.memory_bytes - cluster.reserve_bytes
         self.step = StepModel(model, cluster, job, calibration, columns)
         self.cuts: dict[int, Cut] = {}
 
@@ -147,7 +153,7 @@ class Pricing:
         step = self.step.take(np.array([index]))
         cut = self._cut(step, 0)
         if cut.boundaries is None:
-            return self.capacity_bytes + cut.shortfall_bytes
+            return self.cluster.capacity_bytes + cut.shortfall_bytes
         return max(stage.peak_bytes for stage in step.memory(0, cut.boundaries))
 
     # -- 2: the candidate's own cut ---------------------------------------------------------
@@ -185,7 +191,7 @@ class Pricing:
         if boundaries is None:
             fragments = 1.0 + step.calibration.allocator_fraction
             return Cut(boundaries=None, shortfall_bytes=shortfall * fragments)
-        over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.capacity_bytes
+        over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.cluster.capacity_bytes
         return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
 
     def _balanced(self, step: StepModel, i: int, memory: ChunkMemory | None) -> tuple[tuple[int, ...] | None, float]:

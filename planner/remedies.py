@@ -32,10 +32,6 @@ class Problem:
     pins: Mapping[str, int | str]
     forbid: frozenset[str]
 
-    @property
-    def capacity_bytes(self) -> float:
-        return self.cluster.gpu.memory_bytes - self.cluster.reserve_bytes
-
     def on(self, cluster: Cluster) -> "Problem":
         """The same on another cluster, with its GPU's own calibration when the GPU differs."""
         calibration = self.calibration
@@ -52,9 +48,9 @@ class Problem:
         lower = pricing.memory_bounds()
         order = np.argsort(lower, kind="stable")[:MOST_PRICED]
         return any(
-            pricing.least_peak_bytes(int(index)) <= self.capacity_bytes
+            pricing.least_peak_bytes(int(index)) <= self.cluster.capacity_bytes
             for index in order
-            if lower[index] <= self.capacity_bytes
+            if lower[index] <= self.cluster.capacity_bytes
         )
 
 

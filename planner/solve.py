@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration, load_calibration
+from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
@@ -16,7 +16,7 @@ from planner.plan.build import build_plan
 from planner.plan.certificate import Alternative, Certificate
 from planner.plan.document import Plan
 from planner.plan.inputs import PlanOptions
-from planner.pricing import Pricing
+from planner.pricing import Pricing, calibration_for
 from planner.space import enumerate_space
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -28,8 +28,8 @@ class SolveOptions:
 
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
-    ``calibration`` is one, or a file that replaces figures of the GPU's own. ``seed`` is recorded; the search
-    draws no random numbers.
+    ``calibration`` is one, or a file that replaces figures of the GPU's own. ``seed`` has no effect: the
+    search draws no random numbers.
     """
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
@@ -77,9 +77,7 @@ def solve(
     """
     started = time.monotonic()
     tell = progress or (lambda _: None)
-    calibration = options.calibration
-    if not isinstance(calibration, Calibration):
-        calibration = load_calibration(cluster.gpu, calibration, job.software)
+    calibration = calibration_for(cluster, job, options.calibration)
 
     space = enumerate_space(cluster, model, job, options.pins, options.forbid)
     total = len(space.columns)
@@ -114,8 +112,9 @@ def solve(
             return Outcome(status="unknown", plan=None, seconds=seconds)
         report = explain_infeasible(cluster, model, job, calibration, space, dict(options.pins), options.forbid)
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
-    certificate = _certify(pricing, result, space.pruned, options)
     best = result.choice[0].candidate
+    price = pricing.price(best)
+    certificate = _certify(pricing, price, result, space.pruned, options)
     plan = build_plan(
         cluster,
         model,
@@ -123,19 +122,20 @@ def solve(
         calibration,
         pricing.configuration(best),
         pricing.boundaries(best),
-        pricing.price(best),
+        price,
         certificate,
         PlanOptions(pins=dict(options.pins), forbid=tuple(sorted(options.forbid)), gap=options.gap),
     )
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
 
-METHOD = "best-first search over admissible bounds; bottleneck-optimal cut of each candidate; event simulation"
+METHOD = "best-first search over admissible bounds; balanced cut of each candidate; event simulation"
 
 
-def _certify(pricing: Pricing, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions) -> Certificate:
+def _certify(
+    pricing: Pricing, winner: StepPrice, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions
+) -> Certificate:
     assert result.choice is not None
-    best, *others = (ranked.candidate for ranked in result.choice)
     counts = result.counts
     return Certificate.of(
         value=result.value,
@@ -148,12 +148,12 @@ def _certify(pricing: Pricing, result: SearchResult, pruned: Mapping[str, int], 
         infeasible=counts["infeasible"] + counts["refined_impossible"] + counts["impossible"],
         cut_by_bound=counts["cut"] if result.status == "optimal" else 0,
         pruned=pruned,
-        alternatives=[_alternative(pricing, best, other) for other in others],
+        alternatives=[_alternative(pricing, winner, other.candidate) for other in result.choice[1:]],
     )
 
 
-def _alternative(pricing: Pricing, best: int, other: int) -> Alternative:
-    winner, loser = pricing.price(best), pricing.price(other)
+def _alternative(pricing: Pricing, winner: StepPrice, other: int) -> Alternative:
+    loser = pricing.price(other)
     return Alternative.of(
         pricing.configuration(other),
         pricing.boundaries(other),

@@ -1,6 +1,6 @@
 """Which configurations exist for a cluster, a model and a job, and why the others do not.
 
-``illegal`` states every rule of legality on columns, once, with its reason; ``enumerate_space`` walks
+``rules`` states every rule of legality on columns, once, with its reason; ``enumerate_space`` walks
 the stated space with those rules and counts what each one removed; ``check`` applies them to a single
 configuration. The space, unless a value is pinned:
 

@@ -23,7 +23,7 @@ from planner.cli.inputs import Asked, check_writable, job_options
     metavar="S",
     help="Stop after S seconds with the best so far.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Recorded in the plan.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="No effect: the search draws no random numbers.")
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, help="How many of the best to rank.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan document instead of the summary.")

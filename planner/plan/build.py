@@ -5,20 +5,20 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
+import numpy as np
+
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
 from costmodels.price import StagePrice, StepPrice
+from costmodels.sharding import padded_vocabulary
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions
 from planner.plan.prediction import MfuConvention
 from planner.plan.writing import seal
-
-VOCABULARY_MULTIPLE = 128
-"""Megatron's ``make-vocab-size-divisible-by``: rows are padded to a multiple of this times tp."""
 
 
 def build_plan(
@@ -114,9 +114,8 @@ def _stage(
         {"chunk": c, **_content(model, boundaries[c], boundaries[c + 1]), **asdict(seconds)}
         for c, seconds in zip(own, price.chunks, strict=True)
     ]
-    capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
-    block = VOCABULARY_MULTIPLE * configuration.tp
-    rows = -(-model.vocabulary // block) * block // configuration.tp
+    capacity = cluster.capacity_bytes
+    rows = int(padded_vocabulary(model.vocabulary, np.array(configuration.tp))) // configuration.tp
     memory = {name: value for name, value in asdict(price.memory).items() if name != "in_flight"}
     return {
         "stage": stage,

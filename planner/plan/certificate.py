@@ -11,11 +11,11 @@ from planner.plan.strict import Amount, Count, Index, Strict
 
 
 def scope(options: PlanOptions) -> str:
-    """What the bound holds for, in words: which configurations, to which gap, on which clock."""
+    """What the bound holds for, in words: which configurations, the gap asked for, on which clock."""
     pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))
     without = "".join(f", no {name}" for name in sorted(options.forbid))
     return (
-        f"configurations of the stated space{pinned}{without}, {options.split} cut, proven to a gap of "
+        f"configurations of the stated space{pinned}{without}, {options.split} cut, asked gap "
         f"{options.gap!r}; a bound on the stated cost model, not on measured time"
     )
 

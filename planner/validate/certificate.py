@@ -160,7 +160,7 @@ def _check_figures(plan: Plan, alternative: Alternative, path: str, report: Repo
         alternative.slower_by,
     )
     report.require(
-        alternative.peak_memory_bytes <= cluster.gpu.memory_bytes - cluster.reserve_bytes,
+        alternative.peak_memory_bytes <= cluster.capacity_bytes,
         "alternatives.fits",
         f"{path}/peak_memory_bytes",
         "exceeds the GPU's memory less the reserve",

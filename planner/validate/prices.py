@@ -67,7 +67,7 @@ def price_again(
 def check_stage_figures(plan: Plan, report: Report) -> None:
     """Parameters by their matrices, states by bytes a parameter, sums, capacity, micro-batches alive."""
     model, configuration, cluster = plan.model(), plan.configuration(), plan.cluster()
-    capacity = cluster.gpu.memory_bytes - cluster.reserve_bytes
+    capacity = cluster.capacity_bytes
     stages, microbatches = len(plan.stages), plan.parallelism.microbatches
     for index, stage in enumerate(plan.stages):
         path, memory = f"/stages/{index}", stage.memory
