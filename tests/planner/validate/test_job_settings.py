@@ -1,0 +1,35 @@
+"""Plans of every setting of a job are clean: the validator's own formulas know them all."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from costmodels.configuration import Job
+from planner.solve import solve
+from planner.validate import validate
+from tests.machines import cluster, dense_model, moe_model
+
+BASE = Job(global_batch=16, sequence_length=2048)
+SETTINGS = {
+    "precision": "fp8",
+    "attention": "unfused",
+    "expert_imbalance": 1.5,
+    "gradient_overlap": False,
+    "tensor_overlap": False,
+    "gradients": "bf16",
+    "software": "pytorch",
+    "dispatch": "deduplicated",
+}
+
+
+def test_every_setting_of_a_job_is_tried() -> None:
+    assert {f.name for f in fields(Job)} - {"global_batch", "sequence_length"} == set(SETTINGS)
+    assert all(getattr(BASE, name) != value for name, value in SETTINGS.items())
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("model", [dense_model(layers=6), moe_model(layers=6, mtp=1)], ids=lambda m: m.name)
+def test_a_plan_of_it_has_no_findings(name: str, model) -> None:  # type: ignore[no-untyped-def]
+    plan = solve(cluster(2, 4), model, replace(BASE, **{name: SETTINGS[name]})).plan
+    assert plan is not None
+    assert validate(plan) == []
