@@ -89,11 +89,16 @@ class Gemm:
         return self.owned * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
-            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration)
+        gpu, calibration = system.cluster.gpu, system.calibration
+        precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.gemm_seconds(m, n, k, gpu, precision, calibration)
+
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +120,15 @@ class GroupedGemm:
         return self.groups * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            return kernels.grouped_gemm_seconds(
-                self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
-            )
+        gpu, precision, calibration = system.cluster.gpu, system.precision, system.calibration
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.grouped_gemm_seconds(self.groups, m, n, k, gpu, precision, calibration)
+
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(self.groups * elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,12 +242,18 @@ class Communication:
 
 def _three_products(
     seconds: Callable[[Column | float, Column | float, Column | float], Column],
+    cast: Callable[[Column | float], Column],
     m: Column | float,
     n: Column | float,
     k: Column | float,
 ) -> Passes:
-    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY."""
-    return Passes(forward=seconds(m, n, k), input_grad=seconds(m, k, n), weight_grad=seconds(n, k, m))
+    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY. X and dY are cast before their first
+    product, which also leaves what dW needs; weights are cast once a step, which is not counted."""
+    return Passes(
+        forward=seconds(m, n, k) + cast(m * k),
+        input_grad=seconds(m, k, n) + cast(m * n),
+        weight_grad=seconds(n, k, m),
+    )
 
 
 def exposed_seconds(communication: Column, compute: Column | float, contention: float) -> Column:
