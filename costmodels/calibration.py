@@ -96,6 +96,8 @@ class Calibration:
     """Start and drain of one kernel on the GPU."""
     layer_floor_seconds: float = _figure("seconds", may_be_zero=True)
     """Least seconds of one layer and pass: what the host needs to launch it. 0: never the limit."""
+    host_jitter_per_doubling: float = _figure("fraction", may_be_zero=True)
+    """Growth of that floor per doubling of the tensor group: collectives wait for the slowest host."""
     moe_layer_seconds: float = _figure("seconds", may_be_zero=True)
     """Added to a mixture-of-experts layer and pass: routing, permutation and host synchronisation."""
     graphed_host_fraction: float = _figure("fraction", may_be_zero=True)
