@@ -65,7 +65,7 @@ class Calibration:
     fp8_k_half: float = _figure("elements")
     """``gemm_k_half`` of FP8 GEMMs."""
     fp8_cast_bytes: float = _figure("bytes", may_be_zero=True)
-    """Memory traffic of casting one element to FP8: finding the scale, reading, writing."""
+    """Memory traffic of casting one element to FP8 for a product and for the weight gradient."""
     fp4_gemm_speedup: float = _figure("factor")
     """FP4 against BF16 speed of an unboundedly large GEMM, casts apart."""
     fp4_edge_half: float = _figure("elements")
@@ -73,7 +73,7 @@ class Calibration:
     fp4_k_half: float = _figure("elements")
     """``gemm_k_half`` of FP4 GEMMs."""
     fp4_cast_bytes: float = _figure("bytes", may_be_zero=True)
-    """Memory traffic of casting one element to FP4."""
+    """The same for FP4."""
     block_scaling_fraction: float = _figure("fraction")
     """Speed of an FP8 GEMM with a scale for every block (MXFP8, blockwise) over one scale a tensor."""
     grouped_gemm_fraction: float = _figure("fraction")
