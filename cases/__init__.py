@@ -78,6 +78,11 @@ def published_sources() -> dict[str, Any]:
     return dict(_read("published/sources.yaml"))
 
 
+def published_uncertainty() -> dict[str, Any]:
+    """``published/uncertainty.yaml``: how far published runs were from their predictions, by kind."""
+    return dict(_read("published/uncertainty.yaml"))
+
+
 def _read(name: str) -> Any:
     import yaml
 
