@@ -62,6 +62,10 @@ class Calibration:
     """FP8 against BF16 speed of the same GEMM, casts apart."""
     fp4_gemm_speedup: float = _figure("factor")
     """FP4 against BF16 speed of the same GEMM, casts apart."""
+    block_scaling_fraction: float = _figure("fraction")
+    """Speed of an FP8 GEMM with a scale for every block (MXFP8, blockwise) over one scale a tensor."""
+    cast_bytes_per_element: float = _figure("bytes", may_be_zero=True)
+    """Memory traffic of scaling and casting one bf16 element to FP8 or FP4, in both layouts."""
     grouped_gemm_fraction: float = _figure("fraction")
     """Speed of a grouped (expert) GEMM over that of its groups' GEMMs one by one, launches apart."""
     attention_forward_fraction: float = _figure("fraction")
@@ -81,6 +85,8 @@ class Calibration:
     """Least seconds of one layer and pass: what the host needs to launch it. 0: never the limit."""
     moe_layer_seconds: float = _figure("seconds", may_be_zero=True)
     """Added to a mixture-of-experts layer and pass: routing, permutation and host synchronisation."""
+    graphed_host_fraction: float = _figure("fraction", may_be_zero=True)
+    """Share of the host's time per layer that remains when CUDA graphs replay it."""
     scale_up_fraction: float = _figure("fraction")
     """Attained share of nominal NVLink bandwidth, large messages."""
     scale_out_fraction: float = _figure("fraction")

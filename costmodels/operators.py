@@ -13,7 +13,7 @@ import numpy as np
 
 from costmodels import collectives, kernels
 from costmodels.calibration import Calibration
-from costmodels.configuration import Precision
+from costmodels.configuration import Job, Precision, Scaling
 from costmodels.groups import Group
 from costmodels.hardware import Cluster
 from costmodels.sharding import Column
@@ -32,11 +32,37 @@ class System:
     calibration: Calibration
     precision: Precision
     tensor_overlap: bool = True
+    scaling: Scaling = "tensor"
+
+    @classmethod
+    def of(cls, cluster: Cluster, calibration: Calibration, job: Job) -> "System":
+        return cls(
+            cluster=cluster,
+            calibration=calibration,
+            precision=job.precision,
+            tensor_overlap=job.tensor_overlap,
+            scaling=job.scaling,
+        )
+
+    @property
+    def narrow(self) -> bool:
+        """Whether operands of GEMMs are cast to 8 bits or fewer."""
+        return self.precision in ("fp8", "fp4")
 
     @property
     def operand_bytes(self) -> int:
         """Of one element that a GEMM keeps for its weight gradient: narrow precisions keep it cast."""
-        return 1 if self.precision in ("fp8", "fp4") else BF16_BYTES
+        return 1 if self.narrow else BF16_BYTES
+
+    def cast_seconds(self, elements: Column | float) -> Column:
+        """To scale and cast an operand of that many elements, in both layouts that FP8 GEMMs need."""
+        moved = self.narrow * self.calibration.cast_bytes_per_element * elements
+        return kernels.memory_seconds(moved, self.cluster.gpu, self.calibration)
+
+    @property
+    def scaled_speed(self) -> float:
+        """Speed of a narrow GEMM over that with one scale a tensor."""
+        return self.calibration.block_scaling_fraction if self.precision == "fp8" and self.scaling == "block" else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +96,8 @@ class Gemm:
     """[m, k] x [k, n]; both gradients are GEMMs of the same volume (m k n and n m k).
 
     ``owned=False``: the weights are counted where they are kept. ``wide=True``: never narrower than
-    bf16 (router, output head).
+    bf16 (router, output head). Narrow precisions cast the input forward and the output's gradient
+    backward; weights are cast once a step.
     """
 
     m: Column
@@ -89,11 +116,15 @@ class Gemm:
         return self.owned * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
-            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration)
+        wide = self.wide and system.narrow
+        precision: Precision = "bf16" if wide else system.precision
+        speed = 1.0 if wide else system.scaled_speed
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration) / speed
+
+        products = _three_products(seconds, self.m, self.n, self.k)
+        return products if wide else _with_casts(products, system, self.m * self.k, self.m * self.n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +147,13 @@ class GroupedGemm:
 
     def passes(self, system: System) -> Passes:
         def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            return kernels.grouped_gemm_seconds(
+            once = kernels.grouped_gemm_seconds(
                 self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
             )
+            return once / system.scaled_speed
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        rows = self.groups * self.m
+        return _with_casts(_three_products(seconds, self.m, self.n, self.k), system, rows * self.k, rows * self.n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +273,16 @@ def _three_products(
 ) -> Passes:
     """A linear layer's products: Y = X W, dX = dY W', dW = X' dY."""
     return Passes(forward=seconds(m, n, k), input_grad=seconds(m, k, n), weight_grad=seconds(n, k, m))
+
+
+def _with_casts(products: Passes, system: System, inputs: Column, outputs: Column) -> Passes:
+    if not system.narrow:
+        return products
+    return Passes(
+        forward=products.forward + system.cast_seconds(inputs),
+        input_grad=products.input_grad + system.cast_seconds(outputs),
+        weight_grad=products.weight_grad,
+    )
 
 
 def exposed_seconds(communication: Column, compute: Column | float, contention: float) -> Column:

@@ -19,6 +19,9 @@ def bare_calibration(**figures: float) -> Calibration:
         "gemm_k_half": 1e-12,
         "gemm_sustained_fraction": 1.0,
         "fp8_gemm_speedup": 2.0,
+        "block_scaling_fraction": 1.0,
+        "cast_bytes_per_element": 0.0,
+        "graphed_host_fraction": 1.0,
         "grouped_gemm_fraction": 1.0,
         "attention_forward_fraction": 1.0,
         "attention_keys_half": 0.0,
@@ -70,7 +73,7 @@ def bare_cluster(
         architecture=H100.architecture,
         memory_bytes=memory_bytes,
         memory_bytes_per_second=memory,
-        peak_flops=dict.fromkeys(("fp16", "bf16", "fp8"), flops),
+        peak_flops=dict.fromkeys(("fp16", "bf16", "fp8", "fp4"), flops),
     )
     return Cluster(
         name="bare",

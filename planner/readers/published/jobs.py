@@ -20,6 +20,7 @@ OLD_ATTENTION = re.compile(r"unfused|\blocal\b|no flash|pre-flash|without flash"
 TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
 """Software that runs tensor-parallel collectives beside GEMMs unasked, and Megatron's flag for it."""
 MERGING = re.compile(r"dispatcher=(deepep|hybridep)")
+BLOCK_SCALES = re.compile(r"mxfp8|block|subchannel")
 PYTORCH = re.compile(r"composer|llm-foundry|torchtitan")
 NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
 
@@ -42,6 +43,9 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         tensor_overlap=_tensor_overlap(cells, extra),
         gradients=_gradients(cells, assumptions),
         dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
+        scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
+        expert_overlap="moe_a2a_overlap=true" in text(cells, "overlap").lower(),
+        cuda_graphs=text(cells, "cuda_graph").strip("[] ") != "",
         software="pytorch" if PYTORCH.search(text(cells, "software").lower()) else "megatron",
     )
 

@@ -19,6 +19,9 @@ SETTINGS = {
     "gradients": "bf16",
     "software": "pytorch",
     "dispatch": "deduplicated",
+    "scaling": "block",
+    "expert_overlap": True,
+    "cuda_graphs": True,
 }
 
 
