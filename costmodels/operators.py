@@ -54,15 +54,9 @@ class System:
         """Of one element that a GEMM keeps for its weight gradient: narrow precisions keep it cast."""
         return 1 if self.narrow else BF16_BYTES
 
-    def cast_seconds(self, elements: Column | float) -> Column:
-        """To scale and cast an operand of that many elements, in both layouts that FP8 GEMMs need."""
-        moved = self.narrow * self.calibration.cast_bytes_per_element * elements
-        return kernels.memory_seconds(moved, self.cluster.gpu, self.calibration)
-
-    @property
-    def scaled_speed(self) -> float:
-        """Speed of a narrow GEMM over that with one scale a tensor."""
-        return self.calibration.block_scaling_fraction if self.precision == "fp8" and self.scaling == "block" else 1.0
+    def scaled_speed(self, precision: Precision) -> float:
+        """Speed of a GEMM in ``precision`` over that with one scale a tensor."""
+        return self.calibration.block_scaling_fraction if precision == "fp8" and self.scaling == "block" else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +110,16 @@ class Gemm:
         return self.owned * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        wide = self.wide and system.narrow
-        precision: Precision = "bf16" if wide else system.precision
-        speed = 1.0 if wide else system.scaled_speed
+        gpu, calibration = system.cluster.gpu, system.calibration
+        precision: Precision = "bf16" if self.wide and system.narrow else system.precision
 
         def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration) / speed
+            return kernels.gemm_seconds(m, n, k, gpu, precision, calibration) / system.scaled_speed(precision)
 
-        products = _three_products(seconds, self.m, self.n, self.k)
-        return products if wide else _with_casts(products, system, self.m * self.k, self.m * self.n)
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +141,16 @@ class GroupedGemm:
         return self.groups * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            once = kernels.grouped_gemm_seconds(
-                self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
-            )
-            return once / system.scaled_speed
+        gpu, precision, calibration = system.cluster.gpu, system.precision, system.calibration
 
-        rows = self.groups * self.m
-        return _with_casts(_three_products(seconds, self.m, self.n, self.k), system, rows * self.k, rows * self.n)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            once = kernels.grouped_gemm_seconds(self.groups, m, n, k, gpu, precision, calibration)
+            return once / system.scaled_speed(precision)
+
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(self.groups * elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,21 +264,17 @@ class Communication:
 
 def _three_products(
     seconds: Callable[[Column | float, Column | float, Column | float], Column],
+    cast: Callable[[Column | float], Column],
     m: Column | float,
     n: Column | float,
     k: Column | float,
 ) -> Passes:
-    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY."""
-    return Passes(forward=seconds(m, n, k), input_grad=seconds(m, k, n), weight_grad=seconds(n, k, m))
-
-
-def _with_casts(products: Passes, system: System, inputs: Column, outputs: Column) -> Passes:
-    if not system.narrow:
-        return products
+    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY. X and dY are cast before their first
+    product, which also leaves what dW needs; weights are cast once a step, which is not counted."""
     return Passes(
-        forward=products.forward + system.cast_seconds(inputs),
-        input_grad=products.input_grad + system.cast_seconds(outputs),
-        weight_grad=products.weight_grad,
+        forward=seconds(m, n, k) + cast(m * k),
+        input_grad=seconds(m, k, n) + cast(m * n),
+        weight_grad=seconds(n, k, m),
     )
 
 

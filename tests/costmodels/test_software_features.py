@@ -47,8 +47,7 @@ def test_narrow_gemms_cast_their_inputs_forward_and_their_output_gradients_backw
     """By hand, per token: inputs of qkv, projection, up and down are 3 h + f wide, outputs 3 h + h + f + h;
     moved at 5 bytes an element beside what a machine without casts moves."""
     free, paid = (
-        costs(plain_model(), "memory", precision=precision, cast_bytes_per_element=b, kernel_launch_seconds=0.0)
-        for b in (0.0, 5.0)
+        costs(plain_model(), "memory", precision=precision, fp8_cast_bytes=b, fp4_cast_bytes=b) for b in (0.0, 5.0)
     )
     assert forward(paid) - forward(free) == pytest.approx(5 * TOKENS * (3 * H + F))
     assert backward(paid) - backward(free) == pytest.approx(5 * TOKENS * (5 * H + F))
@@ -56,7 +55,7 @@ def test_narrow_gemms_cast_their_inputs_forward_and_their_output_gradients_backw
 
 
 def test_wide_gemms_cast_nothing() -> None:
-    paid = costs(plain_model(), "memory", cast_bytes_per_element=5.0)
+    paid = costs(plain_model(), "memory", fp8_cast_bytes=5.0)
     assert forward(paid) == forward(costs(plain_model(), "memory"))
 
 

@@ -51,10 +51,12 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
 
 
 def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
-    """Megatron-Bridge's performance recipes set ``grad_reduce_in_fp32 = False``."""
-    if "megatron-bridge" not in text(cells, "source_ref").lower():
+    """Megatron-Bridge's performance recipes set ``grad_reduce_in_fp32 = False``; Megatron-LM and DeepSpeed
+    accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
+    half = text(cells, "precision").upper() == "FP16"
+    if not half and "megatron-bridge" not in text(cells, "source_ref").lower():
         return "fp32"
-    assumptions.append("gradients in bf16")
+    assumptions.append("gradients in 16 bits")
     return "bf16"
 
 
