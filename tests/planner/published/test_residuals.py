@@ -38,12 +38,13 @@ def test_kinds_pool_the_rows_of_finer_ones_and_count_sources() -> None:
 
 
 def test_coverage_counts_rows_that_were_left_out() -> None:
-    """Made from b alone (all 5 %), 3 of a's 4 rows are within; from a alone (rank 4 of 4: 9 %), all of b."""
-    found = {c.left_out: c for c in coverage([*residuals([0.01, 0.02, 0.05, 0.09]), *residuals([0.05] * 5, "b", 128)])}
-    assert (found["source a"].rows, found["source a"].within) == (4, 3)
-    assert (found["source b"].rows, found["source b"].within) == (5, 5)
-    assert (found["each source"].rows, found["each source"].within) == (9, 8)
-    assert (found["runs on more than 64 GPUs"].rows, found["runs on more than 64 GPUs"].within) == (5, 5)
+    """Made from a alone (all 1 %), none of b's rows is within; from b alone (all 9 %), all of a's are.
+    Made from both, the share would be 9 % (rank 13 of 15), and all of b's rows within."""
+    found = {c.left_out: c for c in coverage([*residuals([0.01] * 10), *residuals([0.09] * 5, "b", 128)])}
+    assert (found["source a"].rows, found["source a"].within) == (10, 10)
+    assert (found["source b"].rows, found["source b"].within) == (5, 0)
+    assert (found["each source"].rows, found["each source"].within) == (15, 10)
+    assert (found["runs on more than 64 GPUs"].rows, found["runs on more than 64 GPUs"].within) == (5, 0)
 
 
 def test_one_source_leaves_nothing_to_compare_with() -> None:
