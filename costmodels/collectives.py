@@ -111,7 +111,8 @@ def all_reduce_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, ca
 
     Ring: 2 (n-1)/n S. Double tree over D domains (Sanders et al. 2009, as in NCCL): 2 (D-1)/D S leave
     each domain through its r rails while inside it r ranks reduce and spread S, 2 (r-1)/r S by a ring
-    or (r+1)/r S where the switches reduce.
+    or (r+1)/r S where the switches reduce. Without such switches a tree is as fast as the ring at best
+    (published A100 runs with tensor groups over two nodes), only sooner.
     """
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
@@ -121,6 +122,8 @@ def all_reduce_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, ca
         switched = cluster.scale_up.bytes_per_second * calibration.in_network_fraction
         inside = np.minimum(inside, (r + 1) / r * size / switched)
     across = 2.0 * (domains - 1) / domains * size / (r * paths.out)
+    if calibration.in_network_fraction == 0:
+        across = paths.sent(group.size, times=2.0) * size / paths.bus
     tree = paths.tree(np.maximum(inside, across))
     ring = paths.ring(paths.sent(group.size, times=2.0) * size / paths.bus, times=2.0)
     return paths.timed(np.minimum(ring, tree), size, rings=2.0)
@@ -144,9 +147,10 @@ def all_to_all_seconds(
     """Every rank sends 1/n of ``size_bytes`` to each rank: what stays in the domain over NVLink, what
     leaves it over the rank's own NIC share, at the same time.
 
-    ``merged_copies`` k: the buffer holds k copies of each token, for experts drawn evenly, and copies
-    to one domain cross once and are spread there. Of k (D-1)/D copies, (D-1) (1 - (1 - 1/D)^k) cross
-    (expected number of distinct other domains of k draws among D).
+    ``merged_copies`` k: the buffer holds k copies of each token, for experts drawn evenly; copies to one
+    domain cross once and are spread there, copies to one rank are sent once. Of k draws, (D-1) (1 - (1 -
+    1/D)^k) cross (expected distinct other domains of D) and (n-1) (1 - (1 - 1/n)^k) move over NVLink
+    (expected distinct other ranks of n).
     """
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
@@ -157,7 +161,7 @@ def all_to_all_seconds(
     if merged_copies is not None:
         copies = np.asarray(merged_copies, dtype=np.float64)
         crossing = (domains - 1) * (1.0 - (1.0 - 1.0 / domains) ** copies) / copies
-        staying = (r - 1 + own) / r
+        staying = ((n - 1) * (1.0 - (1.0 - 1.0 / n) ** copies) + own) / copies
     moving = np.maximum(staying * size / paths.up, crossing * size / paths.out)
     hop = np.where(domains > 1, cluster.scale_out.latency_seconds, cluster.scale_up.latency_seconds)
     return paths.timed(moving / calibration.all_to_all_fraction + hop, size)

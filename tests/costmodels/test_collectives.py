@@ -90,10 +90,24 @@ def test_all_reduce_by_hand() -> None:
     # in a node: 2 x 7/8 x 16 MB / 200 GB/s, beside a tree of three steps of 6 us, up and down
     seconds = collectives.all_reduce_seconds(16e6, NODE, H100, ROUND)
     assert seconds == pytest.approx(math.hypot(140e-6, 36e-6) + 10e-6)
-    # four nodes, tree: inside 2 x 7/8 x 32/200 = 280 us, across 2 x 3/4 x 32/320 = 150 us; the ring's
-    # 2 x 31/32 x 32/200 = 310 us loses; beside 2 x 18 us, and 2 x 2 x 5 us
+    # four nodes: 2 x 31/32 x 32/200 = 310 us by ring or tree, the tree beside 2 x 18 us, and 2 x 2 x 5 us
     seconds = collectives.all_reduce_seconds(32e6, FOUR_NODES, H100, ROUND)
-    assert seconds == pytest.approx(math.hypot(280e-6, 36e-6) + 30e-6)
+    assert seconds == pytest.approx(math.hypot(310e-6, 36e-6) + 30e-6)
+    # switches that reduce at 160 GB/s: inside 9/8 x 32/160 = 225 us, across 2 x 3/4 x 32/320 = 150 us
+    switched = ROUND.adjusted(kind="assumed", source="NVLS", in_network_fraction=0.4)
+    seconds = collectives.all_reduce_seconds(32e6, FOUR_NODES, H100, switched)
+    assert seconds == pytest.approx(math.hypot(225e-6, 36e-6) + 30e-6)
+
+
+def test_tensor_groups_over_two_a100_nodes_get_their_rails_once() -> None:
+    """vTrain's 16-rank tensor groups (arXiv 2312.12391, 8 NICs of 12.5 GB/s a node): steps of 10.6 s
+    against 5.0 s at 8 ranks leave no room for more than the ring's bus bandwidth, 8 rails."""
+    machine = cluster("a100", 300, 12.5, 2)
+    figures = load_calibration(machine.gpu)
+    group = group_shape(16, 1, 8)
+    seconds = float(collectives.all_reduce_seconds(4e8, group, machine, figures))
+    bus = 2 * 15 / 16 * 4e8 / seconds
+    assert bus == pytest.approx(8 * 12.5e9 * figures.scale_out_fraction, rel=0.1)
 
 
 def test_switches_that_reduce_speed_up_a_full_node_but_not_a_pair() -> None:
@@ -122,6 +136,13 @@ def test_copies_to_one_domain_cross_once() -> None:
     plain = collectives.all_to_all_seconds(1.6e9, FOUR_NODES, H100, ROUND)
     merged = collectives.all_to_all_seconds(1.6e9, FOUR_NODES, H100, ROUND, merged_copies=8)
     assert (merged - 15e-6) / (plain - 15e-6) == pytest.approx(2.6997 / 6, rel=1e-4)
+
+
+def test_copies_to_one_rank_are_sent_once() -> None:
+    # top-8 over a node of eight: 7 x (1 - (7/8)^8) = 4.595 copies move instead of 7
+    plain = collectives.all_to_all_seconds(1.6e9, NODE, H100, ROUND)
+    merged = collectives.all_to_all_seconds(1.6e9, NODE, H100, ROUND, merged_copies=8)
+    assert (merged - 13e-6) / (plain - 13e-6) == pytest.approx(4.5948 / 7, rel=1e-3)
 
 
 def test_broadcast_and_send_by_hand() -> None:
