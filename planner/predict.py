@@ -17,6 +17,7 @@ from costmodels.price import StepPrice
 from costmodels.step import price_cut
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
+from planner.uncertainty import Uncertainty, facets, uncertainty_of
 
 Split = Literal["balanced", "even"]
 
@@ -26,7 +27,8 @@ class Prediction:
     """Modelled figures of one configuration; ``feasible`` says whether every stage fits in memory.
 
     ``shortfall_bytes``: how far the fullest stage is over its capacity, 0 when feasible.
-    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``).
+    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``). ``facets``: what kind
+    of configuration it is (see ``planner.uncertainty``).
     """
 
     configuration: Configuration
@@ -35,6 +37,7 @@ class Prediction:
     tokens_per_second_per_gpu: float
     mfu: float
     capacity_bytes: float
+    facets: tuple[str, ...]
 
     @property
     def step_seconds(self) -> float:
@@ -51,6 +54,11 @@ class Prediction:
     @property
     def feasible(self) -> bool:
         return self.shortfall_bytes == 0.0
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """How far published runs of this kind were from their predictions."""
+        return uncertainty_of(self.facets)
 
 
 def predict(
@@ -79,6 +87,7 @@ def predict(
         tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
         mfu=mfu(model, job, cluster, price.step_seconds),
         capacity_bytes=cluster.capacity_bytes,
+        facets=facets(cluster, model, job),
     )
 
 

@@ -5,7 +5,7 @@ recorded in words: a prediction is only as good as they are.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -55,30 +55,39 @@ class Row:
     memory_unit_bytes: float
     memory_rank: Literal["max", "last"]
 
+    def without_cells(self) -> "Row":
+        """The same question and measured values, to compare rows of two tables."""
+        return replace(self, cells={})
+
 
 def read_rows(path: str | Path) -> Iterator[Row]:
     """Every row of a table, in order. Raises ``TableError`` when the file is not a table."""
     table = read_table(Path(path))
     for line, cells in enumerate(table.rows, start=2):
-        request, refusal = None, ""
-        try:
-            request = _request(cells)
-        except Refusal as reason:
-            refusal = str(reason)
-        except SpecError as error:
-            refusal = str(error).splitlines()[0]
-        unit = text(cells, "peak_mem_unit").upper()
-        yield Row(
-            row_id=text(cells, "row_id") or f"line {line}",
-            source_id=text(cells, "source_id") or Path(path).stem,
-            cells=cells,
-            request=request,
-            refusal=refusal,
-            measured_seconds=_measured_seconds(cells, request),
-            measured_memory=_positive(number(cells, "peak_mem_gb")),
-            memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
-            memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
-        )
+        yield read_row(cells, f"line {line}", Path(path).stem)
+
+
+def read_row(cells: Cells, row_id: str, source_id: str = "") -> Row:
+    """One row; ``row_id`` and ``source_id`` stand in where its own cells are blank."""
+    request, refusal = None, ""
+    try:
+        request = _request(cells)
+    except Refusal as reason:
+        refusal = str(reason)
+    except SpecError as error:
+        refusal = str(error).splitlines()[0]
+    unit = text(cells, "peak_mem_unit").upper()
+    return Row(
+        row_id=text(cells, "row_id") or row_id,
+        source_id=text(cells, "source_id") or source_id,
+        cells=cells,
+        request=request,
+        refusal=refusal,
+        measured_seconds=_measured_seconds(cells, request),
+        measured_memory=_positive(number(cells, "peak_mem_gb")),
+        memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
+        memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
+    )
 
 
 def _request(cells: Cells) -> RowRequest:
@@ -126,4 +135,4 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-__all__ = ["Row", "RowRequest", "TableError", "read_rows"]
+__all__ = ["Row", "RowRequest", "TableError", "read_row", "read_rows"]

@@ -47,8 +47,7 @@ def test_narrow_gemms_cast_their_inputs_forward_and_their_output_gradients_backw
     """By hand, per token: inputs of qkv, projection, up and down are 3 h + f wide, outputs 3 h + h + f + h;
     moved at 5 bytes an element beside what a machine without casts moves."""
     free, paid = (
-        costs(plain_model(), "memory", precision=precision, fp8_cast_bytes=b, fp4_cast_bytes=b)
-        for b in (0.0, 5.0)
+        costs(plain_model(), "memory", precision=precision, fp8_cast_bytes=b, fp4_cast_bytes=b) for b in (0.0, 5.0)
     )
     assert forward(paid) - forward(free) == pytest.approx(5 * TOKENS * (3 * H + F))
     assert backward(paid) - backward(free) == pytest.approx(5 * TOKENS * (5 * H + F))
