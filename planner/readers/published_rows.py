@@ -13,7 +13,7 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from planner.readers.published.cells import Refusal, details, number, text
-from planner.readers.published.clusters import cluster_of, gpu_count
+from planner.readers.published.clusters import cluster_of, gpu_count, within
 from planner.readers.published.configurations import configurations, dense_degrees, expert_degrees
 from planner.readers.published.jobs import job_of
 from planner.readers.published.models import model_of
@@ -56,13 +56,14 @@ class Row:
     memory_rank: Literal["max", "last"]
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a table, in order. Raises ``TableError`` when the file is not a table."""
+def read_rows(path: str | Path, cluster: Cluster | None = None) -> Iterator[Row]:
+    """Every row of a table, in order: on nodes of ``cluster`` if one is given, else on those that are
+    usual for the row's GPU. Raises ``TableError`` when the file is not a table."""
     table = read_table(Path(path))
     for line, cells in enumerate(table.rows, start=2):
         request, refusal = None, ""
         try:
-            request = _request(cells)
+            request = _request(cells, cluster)
         except Refusal as reason:
             refusal = str(reason)
         except SpecError as error:
@@ -81,7 +82,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         )
 
 
-def _request(cells: Cells) -> RowRequest:
+def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     extra = details(cells)
     refuse_by_name(cells, extra)
     assumptions: list[str] = []
@@ -90,7 +91,7 @@ def _request(cells: Cells) -> RowRequest:
     model = model_of(cells, job.sequence_length, tp, assumptions)
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
-    cluster = cluster_of(cells, gpus, assumptions)
+    cluster = cluster_of(cells, gpus, assumptions) if given is None else within(given, cells, gpus)
     choices = configurations(cells, extra, model, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
