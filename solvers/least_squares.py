@@ -68,7 +68,7 @@ def least_squares(
     prior = 1.0 / width**2
 
     def cost(at: Values, r: Values) -> float:
-        return float(_loss(r).sum() + (prior * (at - centre) ** 2).sum())
+        return objective(at, r, centre, width)
 
     value, damping, iterations = cost(x, found), FIRST_DAMPING, 0
     while iterations < most_iterations:
@@ -95,8 +95,10 @@ def least_squares(
     return LeastSquares(x=x, cost=value, residuals=found, jacobian=slope, iterations=iterations, converged=done)
 
 
-def _loss(residuals: Values) -> Values:
-    return np.asarray(2.0 * (np.sqrt(1.0 + residuals**2) - 1.0))
+def objective(x: Values, residuals: Values, centre: Values, width: Values) -> float:
+    """f of the module's first lines, for ``residuals`` at ``x``."""
+    loss = 2.0 * (np.sqrt(1.0 + residuals**2) - 1.0)
+    return float(loss.sum() + (((x - centre) / width) ** 2).sum())
 
 
 def _quadratic(x: Values, found: Values, slope: Values, centre: Values, prior: Values) -> tuple[Values, Values]:
@@ -126,11 +128,16 @@ def _step(x: Values, gradient: Values, curvature: Values, damping: float, low: V
     return step
 
 
-def covariance(jacobian: Values, residuals: Values, width: Values) -> Values:
-    """Posterior covariance [p, p] of the unknowns from ``jacobian`` [n, p] and ``residuals`` [n] at the
-    optimum (Huber 1981, sec. 7.6, with the prior's precision):
+def posterior(jacobian: Values, width: Values, variance: float = 1.0) -> Values:
+    """Covariance [p, p] of the unknowns when residuals vary by ``variance``: (J' J / variance + P)^-1."""
+    return np.asarray(np.linalg.inv(jacobian.T @ jacobian / variance + np.diag(1.0 / width**2)))
 
-        (J' J / s^2 + P)^-1,   s^2 = (1 + sum psi^2) / (1 + n - q) / (mean psi')^2,   psi = r (1 + r^2)^(-1/2)
+
+def covariance(jacobian: Values, residuals: Values, width: Values) -> Values:
+    """Covariance [p, p] of the unknowns from ``jacobian`` [n, p] and ``residuals`` [n] at the optimum,
+    the posterior under the variance that the residuals show (Huber 1981, sec. 7.6)
+
+        s^2 = (1 + sum psi^2) / (1 + n - q) / (mean psi')^2,   psi = r (1 + r^2)^(-1/2)
 
     q: the unknowns that measurements rather than the prior determine; the ones stand for one measurement
     of the expected noise, which carries the estimate where there are few. Measurements count as
@@ -138,10 +145,9 @@ def covariance(jacobian: Values, residuals: Values, width: Values) -> Values:
     """
     psi = residuals / np.sqrt(1.0 + residuals**2)
     flat = float(np.mean((1.0 + residuals**2) ** -1.5)) if psi.size else 1.0
-    precision, prior = jacobian.T @ jacobian, np.diag(1.0 / width**2)
-    scale = 1.0
+    variance = 1.0
     for _ in range(20):
-        found = np.linalg.inv(precision / scale + prior)
-        determined = float(np.trace(np.eye(len(width)) - found @ prior))
-        scale = (1.0 + float((psi**2).sum())) / (1.0 + max(psi.size - determined, 0.0)) / flat**2
-    return np.asarray(np.linalg.inv(precision / scale + prior))
+        found = posterior(jacobian, width, variance)
+        determined = len(width) - float((np.diag(found) / width**2).sum())
+        variance = (1.0 + float((psi**2).sum())) / (1.0 + max(psi.size - determined, 0.0)) / flat**2
+    return posterior(jacobian, width, variance)

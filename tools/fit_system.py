@@ -93,9 +93,11 @@ def report(done: Fitting) -> str:
         f"{recipe.name}: {len(found.identified)} of {len(found.figures)} figures identified, {done.rows} rows"
         + ("" if found.converged else "; NOT CONVERGED"),
         f"  before {summary(found.before)};  after {summary(found.after)};  left out {summary(done.unseen)}",
-        "",
     ]
-    lines += [_by_group(done), "", _figures(found), ""]
+    unseen, before = summary(done.unseen), summary(found.before)
+    if unseen.mean is not None and before.mean is not None and unseen.mean > before.mean:
+        lines.append("  rows left out fare worse than before the fit: these rows are too few or too alike for it")
+    lines += ["", _by_group(done), "", _figures(found), ""]
     return "\n".join(lines)
 
 
@@ -107,10 +109,8 @@ def _by_group(done: Fitting) -> str:
     rows = []
     for key, errors in sorted(parts.items()):
         columns = [summary([np.array(column)]) for column in zip(*errors, strict=True)]
-        cells = [
-            ("-" if e.mean is None else f"{e.mean:.1%}", "-" if e.p90 is None else f"{e.p90:.1%}") for e in columns
-        ]
-        rows.append((*key, len(errors), *(cell for pair in cells for cell in pair)))
+        cells = ["-" if share is None else f"{share:.1%}" for e in columns for share in (e.mean, e.p90)]
+        rows.append((*key, len(errors), *cells))
     header = ("calibration", "source", "group", "rows", "before", "p90", "after", "p90", "left out", "p90")
     return _indented(table(header, rows, text=(0, 1, 2)))
 

@@ -14,12 +14,16 @@ import numpy as np
 from costmodels.calibration import Calibration, Figure
 from planner.calibrate.measurements import Errors, Measurements, Values, signed_errors
 from planner.calibrate.parameters import Parameter, Scale
-from solvers.least_squares import LeastSquares, covariance, least_squares
+from solvers.least_squares import LeastSquares, covariance, least_squares, objective, posterior
 
 UNINFORMED = 0.85
 """A figure whose standard error exceeds this share of its prior's width is not identified."""
 DIFFERENCE = 1e-3
 """Of an unknown, for the Jacobian: above the steps of a search's choices, below a percent."""
+PROBES = (-3, -2, -1, 1, 2, 3)
+"""Widths from its base value at which a figure without effect is tried."""
+GAIN = 0.01
+"""Least part of the objective that such a trial must save."""
 ROUNDS = 3
 """Most fits in a row while choices (micro-batch sizes that a row does not print) still change."""
 DIGITS = 4
@@ -100,10 +104,11 @@ def _informed(
 ) -> tuple[dict[str, Calibration], tuple[Fitted, ...], bool]:
     """Fit all, then again without the figure that was least informed, until every one is."""
     problem = _Problem(measurements, parameters, base)
-    kept = problem.informed(start)
+    opening = problem.opening(start)
+    kept = problem.informed(opening)
     while True:
         part = _Problem(measurements, [parameters[j] for j in kept], base)
-        solved = part.solve(start)
+        solved = part.solve(opening[kept])
         deviations = np.sqrt(np.diag(covariance(solved.jacobian, solved.residuals, part.width)))
         share = deviations / part.width
         if not kept or share.max() <= UNINFORMED:
@@ -186,20 +191,34 @@ class _Problem:
         values = [float(np.mean([getattr(start[c], p.figure) for c in p.calibrations])) for p in self.parameters]
         return np.array([s.unknown(v) for s, v in zip(self.scales, values, strict=True)])
 
-    def informed(self, start: Mapping[str, Calibration]) -> list[int]:
-        """The unknowns that the measurements inform, as far as slopes at the start tell."""
+    def opening(self, start: Mapping[str, Calibration]) -> Values:
+        """Where the search begins: at ``start``, but for figures that do not matter there and would
+        elsewhere (the slower of two links sets the pace; a floor lies below every time). Those are tried
+        at some widths from it, and begin where that explains the measurements better."""
         x = self.unknowns(start)
         found = self.residuals(x)
-        slopes = self.jacobian(x, found)
+        best = objective(x, found, self.centre, self.width)
+        for j in np.flatnonzero(~self.jacobian(x, found).any(axis=0)):
+            for widths in PROBES:
+                tried = x.copy()
+                tried[j] = np.clip(self.centre[j] + widths * self.width[j], self.low[j], self.high[j])
+                value = objective(tried, self.residuals(tried), self.centre, self.width)
+                if value < best * (1 - GAIN):
+                    best, x = value, tried
+        return x
+
+    def informed(self, x: Values) -> list[int]:
+        """The unknowns that the measurements could inform if they were as exact as expected."""
+        slopes = self.jacobian(x, self.residuals(x))
         kept = list(range(len(x)))
         while kept:
-            share = np.sqrt(np.diag(covariance(slopes[:, kept], found, self.width[kept]))) / self.width[kept]
+            share = np.sqrt(np.diag(posterior(slopes[:, kept], self.width[kept]))) / self.width[kept]
             if share.max() <= UNINFORMED:
                 break
             del kept[int(share.argmax())]
         return kept
 
-    def solve(self, start: Mapping[str, Calibration]) -> LeastSquares:
+    def solve(self, start: Values) -> LeastSquares:
         return least_squares(
             self.residuals,
             self.jacobian,
@@ -207,7 +226,7 @@ class _Problem:
             width=self.width,
             low=self.low,
             high=self.high,
-            start=self.unknowns(start),
+            start=start,
         )
 
 

@@ -21,6 +21,8 @@ BOUNDS = {
     "elements": (0.1, 1e5),
     "bytes": (1e-3, 1e11),
 }
+NOMINAL = ("memory_fraction", "scale_up_fraction", "scale_out_fraction")
+"""Shares of what the hardware can do at most: never above 1."""
 OFFSETS = {"fraction": 0.05, "seconds": 1e-4, "elements": 10.0, "bytes": 1.0}
 """Added before the logarithm to a figure whose base value is zero: where moves start to count."""
 
@@ -63,7 +65,7 @@ class Parameter:
         low, high = BOUNDS[unit]
         offset = OFFSETS.get(unit, 1.0) if value == 0 or self.low == 0 else 0.0
         low = (0.0 if offset else low) if self.low is None else self.low
-        high = high if self.high is None else self.high
+        high = (1.0 if self.figure in NOMINAL else high) if self.high is None else self.high
         widest = max(WIDTHS[f.kind] for f in figures)
         # an offset takes the place of a value: its logarithm moves by one where the figure gets as large
         width = self.width or (1.0 if value == 0 else widest * LOOSE[unit])

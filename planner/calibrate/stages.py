@@ -57,8 +57,7 @@ STEPS = (
     "step_seconds",
 )
 MEMORY = ("workspace_bytes", "weight_workspace_bytes_per_element", "logit_workspace_bytes_per_element")
-NOMINAL = ("scale_up_fraction", "scale_out_fraction")
-"""Of a link's nominal bandwidth: never more than all of it."""
+LINK_SPEEDS = ("scale_up_fraction", "scale_out_fraction")
 
 FOLDS = 4
 OUTLIER = 0.25
@@ -165,7 +164,7 @@ class _Work:
             return np.zeros(0)
         base = {NAME: self.calibration}
         parameters = [
-            Parameter(figure=f, calibrations=(NAME,), high=1.0 if f in NOMINAL else None)
+            Parameter(figure=f, calibrations=(NAME,))
             for f in figures
             if f not in self.changed and not (f == "in_network_fraction" and self.calibration.in_network_fraction == 0)
         ]
@@ -229,7 +228,7 @@ def _suspicious(measurements: Sequence[Measurements], found: Fit) -> list[str]:
         ]
     for f in found.identified:
         name = f.parameter.figure
-        if name in NOMINAL and f.new < SLOW_LINK * f.old:
+        if name in LINK_SPEEDS and f.new < SLOW_LINK * f.old:
             warnings.append(f"{name}: {f.new:.2g}, usual is {f.old:.2g}: a link or NIC at part of its speed?")
         if f.at_bound:
             warnings.append(f"{name}: {f.new:.3g} is the end of its range: is the hardware described right?")

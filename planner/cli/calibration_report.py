@@ -55,13 +55,13 @@ def describe(found: "Calibrated") -> str:
     ]
     unknown = [f.parameter.figure for stage in found.stages for f in stage.figures if not f.identified]
     still = [name for name in dict.fromkeys(unknown) if name not in found.changed]
-    lines = [f"{found.gpu}, {found.software}", "", table(header, explained, text=(0, 1))]
+    lines = [f"{found.gpu}, {found.software}"]
+    lines += ["", table(header, explained, text=(0, 1))] if explained else []
     lines += ["", table(("figure", "old", "", "new", "one error", "unit"), figures, text=(0, 5))] if figures else []
     lines += ["", f"Not identified by these measurements, kept: {', '.join(still)}"] if still else []
     if found.residuals is not None:
-        lines.append(
-            f"Four in five of {found.residuals.rows} steps lie within {found.residuals.seconds_p80:.1%} of their prediction"
-        )
+        share, rows = found.residuals.seconds_p80, found.residuals.rows
+        lines.append(f"Four in five of {rows} steps lie within {share:.1%} of their prediction")
     return "\n".join(lines)
 
 
