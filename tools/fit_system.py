@@ -96,7 +96,7 @@ def report(done: Fitting) -> str:
     ]
     unseen, before = summary(done.unseen), summary(found.before)
     if unseen.mean is not None and before.mean is not None and unseen.mean > before.mean:
-        lines.append("  rows left out fare worse than before the fit: these rows are too few or too alike for it")
+        lines.append("  rows left out fare worse than under the old figures, which may have been fitted to them")
     lines += ["", _by_group(done), "", _figures(found), ""]
     return "\n".join(lines)
 

@@ -109,6 +109,7 @@ def _informed(
     while True:
         part = _Problem(measurements, [parameters[j] for j in kept], base)
         solved = part.solve(opening[kept])
+        opening[kept] = solved.x
         deviations = np.sqrt(np.diag(covariance(solved.jacobian, solved.residuals, part.width)))
         share = deviations / part.width
         if not kept or share.max() <= UNINFORMED:

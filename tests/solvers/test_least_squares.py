@@ -127,6 +127,27 @@ def test_the_stated_error_is_the_spread_over_repeated_measurements() -> None:
     assert np.mean(stated) == pytest.approx(np.std(means), rel=0.15)
 
 
+def test_the_prior_pulls_with_its_own_weight() -> None:
+    """(0.1 (x - 1))^2 + (x / 10)^2 is least half-way, at 0.5."""
+    one = np.ones(1)
+    found = least_squares(
+        lambda x: 0.1 * (x - 1),
+        lambda x, _: np.full((1, 1), 0.1),
+        centre=0 * one,
+        width=10 * one,
+        low=-9 * one,
+        high=9 * one,
+        start=one,
+    )
+    assert found.x[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_covariance_of_four_equal_residuals_is_that_worked_out_by_hand() -> None:
+    """Residuals of 1 and -1: psi^2 = 1/2, mean psi' = 2^-1.5; (1 + 2) / (1 + 4 - 1) x 8 = 6, over J'J = 4."""
+    found = covariance(np.ones((4, 1)), np.array([1.0, -1.0, 1.0, -1.0]), np.array([1e4]))
+    assert found[0, 0] == pytest.approx(1.5, rel=1e-6)
+
+
 def test_without_measurements_the_error_is_the_prior_s_width() -> None:
     found = covariance(np.zeros((0, 2)), np.zeros(0), np.array([0.5, 2.0]))
     assert found == pytest.approx(np.diag([0.25, 4.0]))
