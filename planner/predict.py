@@ -68,17 +68,21 @@ def predict(
     configuration: Configuration,
     *,
     split: Split = "balanced",
+    boundaries: tuple[int, ...] | None = None,
     calibration: Calibration | Path | None = None,
 ) -> Prediction:
-    """Price ``configuration``, its layers cut for the least bottleneck or as evenly as Megatron does.
+    """Price ``configuration``, its layers cut for the least bottleneck, as evenly as Megatron does, or
+    at ``boundaries``.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
     ``IllegalConfiguration`` when a degree does not divide what it must.
     """
     check(cluster, model, job, configuration)
     pricing = Pricing(cluster, model, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
-    even = even_boundaries(model, configuration) if split == "even" else None
-    boundaries = even or pricing.best_boundaries(0)
+    if boundaries is None and split == "even":
+        boundaries = even_boundaries(model, configuration)
+    if boundaries is None:
+        boundaries = pricing.best_boundaries(0)
     price = price_cut(pricing.step, 0, boundaries)
     return Prediction(
         configuration=configuration,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from costmodels.calibration import Calibration
 from planner.predict import Prediction, predict
 from planner.readers.published_rows import Row, RowRequest
 from planner.space import IllegalConfiguration
@@ -65,7 +66,7 @@ def predict_rows(rows: Iterable[Row], calibration: Path | None = None) -> Iterat
         )
 
 
-def best_choice(request: RowRequest, calibration: Path | None = None) -> Prediction:
+def best_choice(request: RowRequest, calibration: Calibration | Path | None = None) -> Prediction:
     """The fastest of the request's configurations that fit, else the one that overflows least.
 
     Raises ``IllegalConfiguration`` when none of them exists.

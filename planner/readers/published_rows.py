@@ -13,7 +13,7 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from planner.readers.published.cells import Refusal, details, number, text
-from planner.readers.published.clusters import cluster_of, gpu_count
+from planner.readers.published.clusters import cluster_of, gpu_count, within
 from planner.readers.published.configurations import configurations, dense_degrees, expert_degrees
 from planner.readers.published.jobs import job_of
 from planner.readers.published.models import model_of
@@ -60,18 +60,19 @@ class Row:
         return replace(self, cells={})
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a table, in order. Raises ``TableError`` when the file is not a table."""
+def read_rows(path: str | Path, cluster: Cluster | None = None) -> Iterator[Row]:
+    """Every row of a table, in order: on nodes of ``cluster`` if one is given, else on those that are
+    usual for the row's GPU. Raises ``TableError`` when the file is not a table."""
     table = read_table(Path(path))
     for line, cells in enumerate(table.rows, start=2):
-        yield read_row(cells, f"line {line}", Path(path).stem)
+        yield read_row(cells, f"line {line}", Path(path).stem, cluster)
 
 
-def read_row(cells: Cells, row_id: str, source_id: str = "") -> Row:
+def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | None = None) -> Row:
     """One row; ``row_id`` and ``source_id`` stand in where its own cells are blank."""
     request, refusal = None, ""
     try:
-        request = _request(cells)
+        request = _request(cells, cluster)
     except Refusal as reason:
         refusal = str(reason)
     except SpecError as error:
@@ -90,7 +91,7 @@ def read_row(cells: Cells, row_id: str, source_id: str = "") -> Row:
     )
 
 
-def _request(cells: Cells) -> RowRequest:
+def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     extra = details(cells)
     refuse_by_name(cells, extra)
     assumptions: list[str] = []
@@ -99,7 +100,7 @@ def _request(cells: Cells) -> RowRequest:
     model = model_of(cells, job.sequence_length, tp, assumptions)
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
-    cluster = cluster_of(cells, gpus, assumptions)
+    cluster = cluster_of(cells, gpus, assumptions) if given is None else within(given, cells, gpus)
     choices = configurations(cells, extra, model, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
