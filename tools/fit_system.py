@@ -102,7 +102,7 @@ def report(done: Fitting) -> str:
 
 
 def _by_group(done: Fitting) -> str:
-    parts: dict[tuple[str, str, str], list[tuple[float, float, float]]] = {}
+    parts: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
     for m, before, after, unseen in zip(done.measured, done.found.before, done.found.after, done.unseen, strict=True):
         for row, group, *errors in zip(m.rows, m.groups, before, after, unseen, strict=True):
             parts.setdefault((m.calibration, row.source_id, group), []).append(tuple(map(float, errors)))

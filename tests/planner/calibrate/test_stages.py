@@ -80,9 +80,9 @@ def test_what_the_timings_settled_the_steps_leave_alone(tmp_path: Path) -> None:
     assert "fp8_gemm_speedup" not in {f.parameter.figure for f in steps.figures}
     assert steps.sets[0].after.mean is not None
     assert steps.sets[0].after.mean < 0.01
-    assert steps.sets[0].held_out.rows == 15
+    assert steps.sets[0].held_out.rows == 9
     assert found.residuals is not None
-    assert found.residuals.rows == 15
+    assert found.residuals.rows == 9
     assert found.residuals.seconds_p80 < 0.02
 
 
@@ -106,7 +106,7 @@ def test_rows_of_other_gpus_and_software_are_left_out_by_name(tmp_path: Path) ->
     found = calibrate(CLUSTER, rows=list(read_rows(path, CLUSTER)))
     assert found.unused == ("made-up-0: GPU A100, where the cluster has h100-sxm-80gb",)
     other = calibrate(CLUSTER, software="pytorch", rows=list(read_rows(path, CLUSTER)))
-    assert len(other.unused) == 15
+    assert len(other.unused) == 9
     assert "--software megatron" in other.unused[1]
     assert not other.changed
 

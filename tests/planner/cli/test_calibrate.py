@@ -38,7 +38,7 @@ def test_the_file_it_writes_is_taken_by_predict_and_solve(
     assert solved.exit_code == 0
     figure = json.loads(solved.stdout)["provenance"]["figures"]["gemm_sustained_fraction"]
     assert figure["kind"] == "fitted"
-    assert "15 measured steps" in figure["source"]
+    assert "9 measured steps" in figure["source"]
 
 
 def test_json_reports_every_stage_figure_and_error(run: Run, files: dict[str, Path], tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_json_reports_every_stage_figure_and_error(run: Run, files: dict[str, Pa
     assert [stage["name"] for stage in found["stages"]] == ["links", "gemms", "steps"]
     (steps,) = found["stages"][2]["measurements"]
     assert steps["before"]["mean"] > 0.05 > 0.01 > steps["after"]["mean"]
-    assert steps["held_out"]["rows"] == 15
+    assert steps["held_out"]["rows"] == 9
     figures = {f["figure"]: f for stage in found["stages"] for f in stage["figures"]}
     assert figures["gemm_sustained_fraction"]["new"] == pytest.approx(0.7, rel=0.03)
     assert figures["fp4_gemm_speedup"]["identified"] is False
-    assert found["residuals"]["rows"] == 15
+    assert found["residuals"]["rows"] == 9
     assert found["file"] == str(path)
     assert "residuals: {seconds_p80:" in path.read_text()
 
