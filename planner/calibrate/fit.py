@@ -197,9 +197,15 @@ class _Problem:
         elsewhere (the slower of two links sets the pace; a floor lies below every time). Those are tried
         at some widths from it, and begin where that explains the measurements better."""
         x = self.unknowns(start)
+        matters = self.jacobian(x, self.residuals(x)).any(axis=0)
+        if matters.any() and not matters.all():
+            # what can explain the measurements as it stands comes before what could
+            visible = np.flatnonzero(matters)
+            part = _Problem(self.measurements, [self.parameters[j] for j in visible], self.base)
+            x[visible] = part.solve(x[visible]).x
         found = self.residuals(x)
         best = objective(x, found, self.centre, self.width)
-        for j in np.flatnonzero(~self.jacobian(x, found).any(axis=0)):
+        for j in np.flatnonzero(~matters):
             for widths in PROBES:
                 tried = x.copy()
                 tried[j] = np.clip(self.centre[j] + widths * self.width[j], self.low[j], self.high[j])
