@@ -7,8 +7,8 @@ Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
 Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
-Recompute = Literal["none", "selective", "full"]
-RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
+Recompute = str
+"""``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,8 @@ class Configuration:
     ``tp`` tensor, ``sp`` sequence parallelism over the tensor group (0 or 1), ``cp`` context,
     ``pp`` pipeline stages, ``vp`` model chunks per stage, ``dp`` data-parallel replicas
     (gpus / (tp cp pp)), ``zero`` stage 0-3 (1 is Megatron's distributed optimizer), ``ep`` expert,
-    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level.
+    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level
+    (``costmodels.recompute``).
     """
 
     tp: int = 1

@@ -6,6 +6,10 @@ parallelism). Saved bytes are what autograd keeps in bf16, operator by operator;
 Korthikanti et al. (arXiv 2205.05198) sec. 4 without the dropout masks.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
@@ -20,6 +24,7 @@ from costmodels.operators import (
     Gemm,
     GroupedGemm,
     MemoryBound,
+    Modules,
     Operator,
     System,
 )
@@ -112,11 +117,17 @@ class LayerBuilder:
 
     # -- pieces -----------------------------------------------------------------------------
 
-    def norm(self, width: float | None = None) -> MemoryBound:
+    def norm(self, width: float | None = None, redone_by: Modules = ()) -> MemoryBound:
         """Forward reads and writes a tensor; backward reads input and gradient and writes one.
         Only a norm inside a block (``width`` given) counts its weights here."""
         size = BF16_BYTES * self.local_tokens * (self.hidden if width is None else width)
-        return MemoryBound(forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size, parameters=width or 0.0)
+        return MemoryBound(
+            forward_bytes=2 * size,
+            backward_bytes=3 * size,
+            saved_bytes=size,
+            parameters=width or 0.0,
+            redone_by=redone_by,
+        )
 
     def _weights_only(self, count: float) -> list[Operator]:
         """Parameters whose work is priced elsewhere (the weights of norms)."""
@@ -167,14 +178,17 @@ class LayerBuilder:
             if gqa
             else self._latent_projections(attention, heads)
         )
+        up_projection: Modules = () if gqa else ("mla_up_proj",)
         return [
-            self.norm(),
+            self.norm(redone_by=() if gqa else ("layernorm",)),
             *self.enter_tensor_region(),
             *projections,
             MemoryBound(
                 forward_bytes=2 * rotated,
                 backward_bytes=2 * rotated,
                 saved_bytes=BF16_BYTES * self.tokens * (queries + keys_and_values),
+                redone_by=up_projection,
+                dropped_by=up_projection,
             ),
             core,
             self._context_exchange(core, keys_and_values),
@@ -215,26 +229,27 @@ class LayerBuilder:
         local, tokens = self.local_tokens, self.tokens
         input_bytes = self.operand_bytes * local * self.hidden
         query_width = heads * attention.head_dim
+        up: dict[str, Any] = {"redone_by": ("mla_up_proj",), "dropped_by": ("mla_up_proj",)}
         queries: list[Operator] = (
             [
-                Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes),
-                self.norm(query_rank),
-                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=self.operand_bytes * local * query_rank),
+                Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes, dropped_by=("layernorm",)),
+                self.norm(query_rank, redone_by=("mla_up_proj",)),
+                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=self.operand_bytes * local * query_rank, **up),
             ]
             if query_rank
-            else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes)]
+            else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes, dropped_by=("layernorm",))]
         )
         up_width = heads * (attention.head_dim - attention.rope_dim + attention.value_dim)
         return [
             *queries,
-            Gemm(m=local, n=rank + attention.rope_dim, k=self.hidden),
-            self.norm(rank),
             Gemm(
-                m=tokens,
-                n=up_width,
-                k=rank,
-                saved_bytes=local * (self.operand_bytes * rank + BF16_BYTES * attention.rope_dim),
+                m=local,
+                n=rank + attention.rope_dim,
+                k=self.hidden,
+                saved_bytes=BF16_BYTES * local * attention.rope_dim,
             ),
+            self.norm(rank, redone_by=("mla_up_proj",)),
+            Gemm(m=tokens, n=up_width, k=rank, saved_bytes=self.operand_bytes * local * rank, **up),
         ]
 
     def _core_attention(self, attention: Attention, heads: Column) -> CoreAttention:
@@ -269,7 +284,8 @@ class LayerBuilder:
     # -- feed-forward -----------------------------------------------------------------------
 
     def mlp(self, block: Mlp, *, norm: bool = True) -> list[Operator]:
-        """A dense block; ``norm=False`` for shared experts, which read what the router reads."""
+        """A dense block, its norm fused into it; ``norm=False`` for shared experts, which read what the
+        router reads."""
         inner = block.ffn / self.tp
         inputs = 2 if block.gated else 1
         size = BF16_BYTES * self.tokens * inner
@@ -296,7 +312,9 @@ class LayerBuilder:
             ),
             *self.leave_tensor_region(),
         ]
-        return [self.norm(), *body, self.residual()] if norm else body
+        if not norm:
+            return _recomputed(body, ("moe", "shared_experts"))
+        return [self.norm(redone_by=("mlp",)), *_recomputed(body, ("mlp",)), self.residual()]
 
     def moe(self, block: Moe) -> list[Operator]:
         """Router, dispatch, grouped expert GEMMs on the busiest rank, combine, shared experts.
@@ -317,16 +335,17 @@ class LayerBuilder:
         scores = FP32_BYTES * local * block.experts
         activation = BF16_BYTES * copies * inner
         shared = Mlp(ffn=block.shared_ffn, gated=block.gated)
-        return [
-            self.norm(),
-            Gemm(
-                m=local,
-                n=float(block.experts),
-                k=self.hidden,
-                bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
-                wide=True,
-                saved_bytes=BF16_BYTES * local * self.hidden,
-            ),
+        router = Gemm(
+            m=local,
+            n=float(block.experts),
+            k=self.hidden,
+            bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
+            wide=True,
+            saved_bytes=BF16_BYTES * local * self.hidden,
+            redone_by=("moe",),
+            dropped_by=("layernorm",),
+        )
+        body: list[Operator] = [
             MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             self._expert_exchange(block, permuted),
@@ -343,6 +362,7 @@ class LayerBuilder:
                 forward_bytes=(inputs + 1) * activation,
                 backward_bytes=(2 * inputs + 1) * activation,
                 saved_bytes=inputs * activation,
+                redone_by=("moe_act",),
             ),
             GroupedGemm(
                 groups=experts,
@@ -351,10 +371,16 @@ class LayerBuilder:
                 k=inner,
                 bias=block.bias * self.hidden,
                 saved_bytes=self.operand_bytes * copies * inner,
+                dropped_by=("moe_act",),
             ),
             self._expert_exchange(block, permuted),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
+        ]
+        return [
+            self.norm(redone_by=("layernorm",)),
+            router,
+            *_recomputed(body, ("moe",)),
             self.residual(),
         ]
 
@@ -382,3 +408,13 @@ class LayerBuilder:
             )
             for collective in collectives
         ]
+
+
+def _recomputed(operators: Iterable[Operator], modules: Modules) -> list[Operator]:
+    """``operators`` inside a checkpoint of each of ``modules``."""
+
+    def inside(op: Any) -> Operator:
+        within: Operator = replace(op, redone_by=(*op.redone_by, *modules), dropped_by=(*op.dropped_by, *modules))
+        return within
+
+    return [inside(op) for op in operators]

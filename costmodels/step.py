@@ -44,7 +44,7 @@ class StepModel:
         )
         self.chain: Chain = chain_of(model)
         shards, self.shard_index = columns.shards()
-        self.costs: ItemCosts = item_costs(model, job, shards, self.system)
+        self.costs: ItemCosts = item_costs(model, job, shards, self.system, columns.levels)
         self.traffic = StateTraffic.of(columns, self.system, job.gradients)
         self.microbatches = columns.microbatches(job.global_batch)
 
@@ -134,7 +134,7 @@ class StepModel:
         widest = self.costs.widest_weight[:, self.shard_index].copy()
         widest[0] = widest[-1] = 0.0
         dense, experts = self.parameters
-        rebuilt = self.costs.live_bytes[:, self.shard_index] - self.saved_bytes
+        rebuilt = self.costs.rebuilt_bytes[columns.recompute, :, self.shard_index].T
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
         return calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
 

@@ -259,7 +259,7 @@ def test_zero_2_and_3_move_states_in_every_micro_batch(
         forward_seconds=np.full(shape, 4.0),
         input_grad_seconds=np.full(shape, 7.0),
         weight_grad_seconds=np.full(shape, 3.0),
-        recompute_seconds=np.stack([np.full(shape, r) for r in (0.0, 0.0, 2.0)]),
+        recompute_seconds=np.full((1, *shape), 2.0),
     )
     assert step.forward_seconds[:, 0] == pytest.approx([4 + forward] * 3)
     recompute, input_grad, weight_grad = step.backward_parts
@@ -357,8 +357,7 @@ def test_transient_bytes_of_an_item(zero: int) -> None:
     step.costs = replace(
         step.costs,
         widest_weight=np.full(shape, 11.0),
-        live_bytes=column(20, 90, 70),
-        saved_bytes=np.stack([column(0, 0, 0), column(0, 0, 0), column(20, 30, 70)]),
+        rebuilt_bytes=column(0, 60, 0)[None],
     )
     step.__dict__["parameters"] = (column(100, 200, 300), column(0, 1000, 0))
     gathered = np.array([400, 4800, 1200]) if zero == 3 else np.zeros(3)

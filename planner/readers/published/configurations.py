@@ -6,12 +6,13 @@ from typing import Any
 
 from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Recompute
+from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, level_of
 from planner.readers.published.cells import Refusal, degree, number, text
 from planner.readers.published.table import Cells
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
-CORE_ATTENTION = "core_attn"
+LIST = re.compile(r"\[([^\]]*)\]")
 MEGATRON = re.compile(r"megatron|nemo")
 LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
 
@@ -58,7 +59,7 @@ def configurations(
         zero=_zero(cells, assumptions),
         ep=experts[0],
         etp=experts[1],
-        recompute=_recompute(cells, assumptions),
+        recompute=_recompute(cells, extra, assumptions),
     )
     found = [replace(common, mbs=mbs, vp=vp) for mbs in sizes for vp in chunks]
     regular = tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
@@ -101,25 +102,27 @@ def _layout_chunks(layout: str) -> int:
     return flat.count("|") + 1
 
 
-def _recompute(cells: Cells, assumptions: list[str]) -> Recompute:
+def _recompute(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Recompute:
     printed, detail = text(cells, "recompute").lower(), text(cells, "recompute_detail")
     if printed.startswith("full"):
         if "block" in printed:
             assumptions.append(f"recompute of some layers ({detail or 'block'}) priced as full")
-        return "full"
+        return FULL
     if printed == "selective":
-        if "modules" in detail and CORE_ATTENTION not in detail:
-            assumptions.append(f"selective recompute of {_modules(detail)} priced as none")
-            return "none"
-        return "selective"
+        modules = _modules(str(extra.get("recompute-modules") or detail))
+        unknown = sorted(modules - set(MODULES))
+        if unknown:
+            assumptions.append(f"recompute of {', '.join(unknown)} priced as none")
+        return level_of(modules & set(MODULES)) if modules else SELECTIVE
     if printed != "none":
         assumptions.append(f"recompute {printed or 'not printed'}: none")
-    return "none"
+    return NONE
 
 
-def _modules(detail: str) -> str:
-    found = re.search(r"\[([^\]]*)\]", detail)
-    return found[1].replace('"', "") if found else detail
+def _modules(detail: str) -> set[str]:
+    """The names in ``modules=["moe_act", "mlp"]`` or ``[moe_act mlp]``; empty when none are listed."""
+    listed = LIST.search(detail)
+    return set(re.findall(r"\w+", listed[1])) if listed else set()
 
 
 def _zero(cells: Cells, assumptions: list[str]) -> int:

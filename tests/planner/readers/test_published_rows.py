@@ -112,8 +112,7 @@ def test_a_rack_row_takes_the_catalogue_model_and_records_what_it_assumes(tmp_pa
     assert found.cluster.scale_out.bytes_per_second == 100e9  # 800 Gb/s per GPU
     assert (found.job.precision, found.job.attention) == ("fp4", "flash")
     assert (found.choices[0].ep, found.choices[0].etp, found.choices[0].zero) == (32, 1, 1)
-    assert (found.choices[0].recompute, found.split) == ("none", "balanced")
-    assert any("mla_up_proj" in assumption for assumption in found.assumptions)
+    assert (found.choices[0].recompute, found.split) == ("mla_up_proj", "balanced")
     assert len(found.model.mtp_layers) == 1
     assert row.measured_seconds == 4096 * 4096 / (4000 * 256)  # tokens / (tokens/s/GPU x GPUs)
 
@@ -166,6 +165,24 @@ def test_attention_follows_the_kernel_the_text_or_the_year(
 )
 def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) -> None:
     assert request(tmp_path, **GPT_175B | {"recompute": printed}).choices[0].recompute == level
+
+
+@pytest.mark.parametrize(
+    ("detail", "extra", "level"),
+    [
+        ('modules=["mla_up_proj", "mlp"]', "", "mla_up_proj+mlp"),
+        ("method=None,num_layers=None,modules=[moe_act layernorm]", "", "layernorm+moe_act"),
+        ("method=None,num_layers=None,modules=None", "", "selective"),
+        ("modules=[core_attn]", "", "selective"),
+        ("modules=[layernorm", '{"recompute-modules": "[layernorm moe]"}', "layernorm+moe"),
+        ("modules=[moe gdn_norm]", "", "moe"),
+    ],
+)
+def test_recomputed_modules_are_read_from_the_row(tmp_path: Path, detail: str, extra: str, level: str) -> None:
+    change = {"recompute": "selective", "recompute_detail": detail, "extra_json": extra}
+    found = request(tmp_path, **BRIDGE | change)
+    assert found.choices[0].recompute == level
+    assert any("gdn_norm priced as none" in text for text in found.assumptions) == ("gdn_norm" in detail)
 
 
 @pytest.mark.parametrize(
