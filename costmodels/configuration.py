@@ -7,6 +7,7 @@ Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
 Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
+MomentPrecision = Literal["fp32", "bf16"]
 Recompute = str
 """``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
 
@@ -16,13 +17,18 @@ class Job:
     """What to train: ``global_batch`` sequences of ``sequence_length`` tokens per optimizer step.
 
     ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
-    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean.
-    ``gradient_overlap``: gradients are reduced behind the last backward pass and updated weights
-    gathered behind the first forward pass. ``tensor_overlap``: tensor-parallel collectives run in
-    pieces beside the GEMMs they feed (``tp-comm-overlap``). ``gradients``: what they are kept and
-    reduced in. ``software``: whose kernels run, Megatron-LM's and Transformer Engine's fused ones or
-    PyTorch's own; it picks the calibration. ``dispatch``: how tokens reach experts, a plain
-    all-to-all of every copy, or copies to one NVLink domain sent across once (DeepEP, HybridEP).
+    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean. ``gradient_overlap``:
+    gradients are reduced behind the last backward pass and updated weights gathered behind the first
+    forward pass. ``tensor_overlap``: tensor-parallel collectives run in pieces beside the GEMMs they feed
+    (``tp-comm-overlap``). ``gradients``: what they are kept and reduced in. ``moments``: what Adam's two
+    are kept in (bf16: Megatron's precision-aware optimizer). ``fused_loss``: the loss writes its gradient
+    over the logits (Transformer Engine's cross-entropy). ``dropout``: hidden states and attention
+    probabilities are dropped at random, and masks kept. ``offloaded_layers``: the activations of that
+    many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
+    no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
+    Transformer Engine's fused ones or PyTorch's own; it picks the calibration. ``dispatch``: how tokens
+    reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
+    (DeepEP, HybridEP).
     """
 
     global_batch: int
@@ -33,6 +39,10 @@ class Job:
     gradient_overlap: bool = True
     tensor_overlap: bool = True
     gradients: GradientPrecision = "fp32"
+    moments: MomentPrecision = "fp32"
+    fused_loss: bool = False
+    dropout: bool = False
+    offloaded_layers: int = 0
     software: Software = "megatron"
     dispatch: Dispatch = "all-to-all"
 

@@ -2,8 +2,8 @@
 
 Shapes follow Megatron-LM: column- then row-parallel GEMMs inside attention and feed-forward, norms
 and residuals outside the tensor-parallel regions (cut over the tensor group under sequence
-parallelism). Saved bytes are what autograd keeps in bf16, operator by operator; they add up to
-Korthikanti et al. (arXiv 2205.05198) sec. 4 without the dropout masks.
+parallelism). Saved bytes are what autograd keeps in bf16, operator by operator; with dropout they add
+up to Korthikanti et al. (arXiv 2205.05198) sec. 4.
 """
 
 from collections.abc import Iterable
@@ -30,8 +30,10 @@ from costmodels.operators import (
 )
 from costmodels.sharding import Column, Shards, padded_vocabulary
 
-UNFUSED_SCORE_BYTES = 5
-"""Kept per score without FlashAttention: softmax and dropout outputs (2 each), dropout mask (1)."""
+SCORE_BYTES = 2
+DROPPED_SCORE_BYTES = 3
+"""Kept per score without FlashAttention: the softmax's output, which the product with the values reads;
+with dropout also its mask (1) and output (2)."""
 
 Calls = tuple[float, float, float]
 
@@ -91,6 +93,7 @@ class LayerBuilder:
             forward_bytes=2 * size,
             backward_bytes=(1 + 2 * FP32_BYTES / BF16_BYTES) * size,
             parameters=(rows + model.positions) * self.hidden,
+            saved_bytes=self.dropout_mask(),
         )
         return [lookup, *self.leave_tensor_region()]
 
@@ -135,8 +138,13 @@ class LayerBuilder:
         return [MemoryBound(forward_bytes=nothing, backward_bytes=nothing, parameters=float(count))]
 
     def residual(self) -> MemoryBound:
+        """The sum with what went round the block; with dropout, also a byte an element for its mask."""
         size = BF16_BYTES * self.local_tokens * self.hidden
-        return MemoryBound(forward_bytes=3 * size, backward_bytes=2 * size)
+        mask = self.dropout_mask()
+        return MemoryBound(forward_bytes=3 * size + mask, backward_bytes=2 * size + mask, saved_bytes=mask)
+
+    def dropout_mask(self) -> Column:
+        return self.job.dropout * self.local_tokens * self.hidden
 
     def enter_tensor_region(self) -> list[Operator]:
         """Sequence parallel: all-gather in, its mirror back, and once more for the weight gradient.
@@ -257,6 +265,7 @@ class LayerBuilder:
         flash = self.job.attention == "flash"
         batch = self.shards.mbs.astype(np.float64)
         queries = length / self.shards.cp
+        kept_per_score = SCORE_BYTES + DROPPED_SCORE_BYTES * self.job.dropout
         return CoreAttention(
             flash=flash,
             batch=batch,
@@ -265,7 +274,7 @@ class LayerBuilder:
             keys=attended_keys(length, attention.window) if flash else float(length),
             query_dim=attention.head_dim,
             value_dim=attention.value_dim,
-            saved_bytes=0.0 if flash else UNFUSED_SCORE_BYTES * batch * heads * queries * length,
+            saved_bytes=0.0 if flash else kept_per_score * batch * heads * queries * length,
         )
 
     def _context_exchange(self, core: CoreAttention, keys_and_values: Column) -> Communication:
@@ -321,7 +330,9 @@ class LayerBuilder:
 
         Each rank routes its own tokens (sequence-parallel share); the expert group of ep x etp ranks
         spreads ``top_k`` copies of each over its experts, ``expert_imbalance`` times the mean on the
-        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep.
+        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep. Routing weights multiply the
+        activation inside the experts (Megatron-Core's memory-efficient permutation), so that combining
+        keeps nothing.
         """
         ep, etp = self.shards.ep.astype(np.float64), self.shards.etp.astype(np.float64)
         local = self.local_tokens
@@ -374,7 +385,7 @@ class LayerBuilder:
                 dropped_by=("moe_act",),
             ),
             self._expert_exchange(block, permuted),
-            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),
+            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
         ]
         return [

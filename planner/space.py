@@ -13,7 +13,7 @@ configuration. The space, unless a value is pinned:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
-from costmodels.configuration import Configuration, Job
+from costmodels.configuration import Configuration, Job, Recompute
 from costmodels.hardware import Cluster
 from costmodels.recompute import canonical, default_levels
 
@@ -61,8 +61,9 @@ class Rule:
     redundant: str | None = None
 
 
-def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
-    """Every rule of legality for this job, as predicates on columns of degrees."""
+def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute]) -> list[Rule]:
+    """Every rule of legality for this job, as predicates on columns of degrees; ``recompute`` numbers
+    the ``levels``."""
     gpus, length, batch = cluster.gpus, job.sequence_length, job.global_batch
     found: list[Rule] = []
 
@@ -109,6 +110,10 @@ def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
     )
     if job.attention == "unfused":
         rule("context parallelism needs FlashAttention; the job's attention is unfused", "cp", lambda c: c > 1)
+    if job.offloaded_layers:
+        recomputed = np.array([level != "none" for level in levels])
+        rule("offloaded layers need a single stage (pp=1)", "pp", lambda p: p > 1)
+        rule("offloaded layers are not recomputed as well (recompute=none)", "recompute", lambda r: recomputed[r])
     rule(f"global batch {batch} is not divisible by dp x mbs", "dp mbs", lambda d, m: batch % (d * m) != 0)
     items = len(model.layers) + 2
     rule(f"pp x vp needs more chunks than the {items} items of the model", "pp vp", lambda p, v: p * v > items)
@@ -155,9 +160,11 @@ def _moe_rules(rule: Callable[..., None], block: Moe) -> None:
 
 def check(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` with every rule that ``configuration`` breaks."""
-    _level(configuration.recompute)
+    levels = (_level(configuration.recompute),)
     table = _table(Columns.of([configuration]))
-    broken = [rule.reason for rule in rules(cluster, model, job) if not rule.redundant and rule.broken(table)[0]]
+    broken = [
+        rule.reason for rule in rules(cluster, model, job, levels) if not rule.redundant and rule.broken(table)[0]
+    ]
     if broken:
         named = describe(configuration)
         raise IllegalConfiguration(f"{named}: {reason}" for reason in dict.fromkeys(broken))
@@ -188,7 +195,7 @@ def enumerate_space(
     """
     fixed, levels = _fixed(pins or {}, forbid)
     levels = levels or default_levels(model, job)
-    pending = [rule for rule in rules(cluster, model, job) if rule.redundant not in fixed]
+    pending = [rule for rule in rules(cluster, model, job, levels) if rule.redundant not in fixed]
     pruned: Counter[str] = Counter()
     table: dict[str, NDArray[np.int64]] = {}
     for name, choices in _choices(cluster, model, job, fixed, len(levels)):

@@ -42,7 +42,8 @@ class Row:
     """One row. ``request`` is None when ``refusal`` says why it cannot be predicted.
 
     ``memory_unit_bytes`` is the row's unit of memory, ``memory_rank`` whether its figure is the last
-    pipeline stage's or the largest of all.
+    pipeline stage's or the largest of all, ``memory_reserved`` whether it is of the memory that the
+    framework reserved (fragments included) and not of what it handed out.
     """
 
     row_id: str
@@ -54,6 +55,7 @@ class Row:
     measured_memory: float | None
     memory_unit_bytes: float
     memory_rank: Literal["max", "last"]
+    memory_reserved: bool
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
@@ -78,6 +80,7 @@ def read_rows(path: str | Path) -> Iterator[Row]:
             measured_memory=_positive(number(cells, "peak_mem_gb")),
             memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
             memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
+            memory_reserved="reserved" in text(cells, "peak_mem_kind").lower(),
         )
 
 
@@ -91,10 +94,10 @@ def _request(cells: Cells) -> RowRequest:
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
     cluster = cluster_of(cells, gpus, assumptions)
-    choices = configurations(cells, extra, model, gpus, dense, experts, assumptions)
+    choices = configurations(cells, extra, model, job, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
-    if text(cells, "offload"):
+    if text(cells, "offload") and not job.offloaded_layers:
         assumptions.append("CPU offload not modelled")
     return RowRequest(
         cluster=cluster,

@@ -388,12 +388,13 @@ def test_bytes_multi_head_latent_attention_keeps(latent: bool, precision: str, o
 
 @pytest.mark.parametrize(("precision", "operand"), [("bf16", 2), ("fp8", 1)])
 def test_bytes_an_expert_layer_keeps(precision: str, operand: int) -> None:
-    """By hand: router input, fp32 scores, T k copies into and inside the experts and out of them, and the
-    shared expert's inner values; all expert shares of a copy on this rank's experts (etp = 2)."""
+    """By hand: router input, fp32 scores, T k copies into and inside the experts (weighted there, so none
+    on their way out: Megatron-Core's memory-efficient permutation), and the shared expert's inner values;
+    all expert shares of a copy on this rank's experts (etp = 2)."""
     found = count(model(GQA, MOE), "flops", degrees={"etp": 2}, precision=precision, expert_imbalance=1.5).costs
     dense = count(model(GQA, GATED), "flops", precision=precision).costs
     copies, f = 2 * T * 3 * 1.5, 72 / 2
-    block = T * (2 * H + 2 * H + 4 * 8) + copies * (operand * H + 2 * 2 * f + operand * f) + 2 * T * 3 * 1.5 * H
+    block = T * (2 * H + 2 * H + 4 * 8) + copies * (operand * H + 2 * 2 * f + operand * f)
     shared = T * (2 * 2 * 88 + operand * 88)
     feed_forward = T * ((2 + operand) * H + 2 * 2 * 416 + operand * 416)
     assert found.saved_bytes[0, 1, 0] == pytest.approx(dense.saved_bytes[0, 1, 0] - feed_forward + block + shared)
@@ -436,5 +437,5 @@ def test_selective_recompute_repeats_attention_alone() -> None:
     """By hand, unfused: scores and values over the whole [s, s] square, masked pairs too."""
     found = count(model(GQA, GATED), "flops", attention="unfused").costs
     assert found.recompute_seconds[1, 1, 0] == pytest.approx(2.0 * B * 8 * S * S * (24 + 20))
-    assert found.saved_bytes[0, 1, 0] - found.saved_bytes[1, 1, 0] == 5 * B * 8 * S * S
+    assert found.saved_bytes[0, 1, 0] - found.saved_bytes[1, 1, 0] == 2 * B * 8 * S * S
     assert np.array_equal(found.rebuilt_bytes[1], found.saved_bytes[0] - found.saved_bytes[1])

@@ -39,7 +39,7 @@ DROPPED = {
     "layernorm": (2 * H, 2 * (2 * H)),  # before attention; and before the router
     "mla_up_proj": (2 * 8 * (96 + 96 + 64) + 2 * (256 + 128),) * 2,  # q, k, v and the normalised ranks
     "mlp": (2 * H + 2 * 3 * 2048, 0),  # normalised input, two halves of the gate, their product
-    "moe": (0, 4 * 8 + 2 * 2 * (H + 3 * 1024) + 2 * 2 * H + 2 * 3 * 1024),
+    "moe": (0, 4 * 8 + 2 * 2 * (H + 3 * 1024) + 2 * 3 * 1024),
     "moe_act": (0, 2 * 2 * 1024),
     "shared_experts": (0, 2 * 3 * 1024),
     "core_attn": (0, 0),

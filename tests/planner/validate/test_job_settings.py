@@ -17,6 +17,10 @@ SETTINGS = {
     "gradient_overlap": False,
     "tensor_overlap": False,
     "gradients": "bf16",
+    "moments": "bf16",
+    "fused_loss": True,
+    "dropout": True,
+    "offloaded_layers": 3,
     "software": "pytorch",
     "dispatch": "deduplicated",
 }
