@@ -59,9 +59,23 @@ class Calibration:
     gemm_sustained_fraction: float = _figure("fraction")
     """Speed of GEMMs and attention within hours of training, over that in a short benchmark (clocks)."""
     fp8_gemm_speedup: float = _figure("factor")
-    """FP8 against BF16 speed of the same GEMM, casts apart."""
+    """FP8 against BF16 speed of an unboundedly large GEMM, casts apart."""
+    fp8_edge_half: float = _figure("elements")
+    """``gemm_edge_half`` of FP8 GEMMs."""
+    fp8_k_half: float = _figure("elements")
+    """``gemm_k_half`` of FP8 GEMMs."""
+    fp8_cast_bytes: float = _figure("bytes", may_be_zero=True)
+    """Memory traffic of casting one element to FP8: finding the scale, reading, writing."""
     fp4_gemm_speedup: float = _figure("factor")
-    """FP4 against BF16 speed of the same GEMM, casts apart."""
+    """FP4 against BF16 speed of an unboundedly large GEMM, casts apart."""
+    fp4_edge_half: float = _figure("elements")
+    """``gemm_edge_half`` of FP4 GEMMs."""
+    fp4_k_half: float = _figure("elements")
+    """``gemm_k_half`` of FP4 GEMMs."""
+    fp4_cast_bytes: float = _figure("bytes", may_be_zero=True)
+    """Memory traffic of casting one element to FP4."""
+    block_scaling_fraction: float = _figure("fraction")
+    """Speed of an FP8 GEMM with a scale for every block (MXFP8, blockwise) over one scale a tensor."""
     grouped_gemm_fraction: float = _figure("fraction")
     """Speed of a grouped (expert) GEMM over that of its groups' GEMMs one by one, launches apart."""
     attention_forward_fraction: float = _figure("fraction")
@@ -69,10 +83,13 @@ class Calibration:
     pairs counted only, over unboundedly many keys at head dimension 128."""
     attention_keys_half: float = _figure("elements", may_be_zero=True)
     """Attended keys at which half of that is reached."""
-    attention_head_half: float = _figure("elements", may_be_zero=True)
-    """Head dimension at which half of the speed over unbounded ones is reached."""
+    attention_softmax_width: float = _figure("elements", may_be_zero=True)
+    """Head dimension whose matrix products take as long as the exponentials of their softmax: smaller
+    heads hardly run faster."""
     attention_backward_ratio: float = _figure("factor")
-    """Backward over forward seconds of fused attention."""
+    """Backward over forward seconds of fused attention at head dimension 128, launches apart."""
+    attention_backward_softmax_width: float = _figure("elements", may_be_zero=True)
+    """``attention_softmax_width`` of the backward pass, which has five products to one softmax."""
     memory_fraction: float = _figure("fraction")
     """Share of HBM bandwidth that element-wise kernels attain."""
     kernel_launch_seconds: float = _figure("seconds", may_be_zero=True)
@@ -81,6 +98,8 @@ class Calibration:
     """Least seconds of one layer and pass: what the host needs to launch it. 0: never the limit."""
     moe_layer_seconds: float = _figure("seconds", may_be_zero=True)
     """Added to a mixture-of-experts layer and pass: routing, permutation and host synchronisation."""
+    graphed_host_fraction: float = _figure("fraction", may_be_zero=True)
+    """Share of the host's time per layer that remains when CUDA graphs replay it."""
     scale_up_fraction: float = _figure("fraction")
     """Attained share of nominal NVLink bandwidth, large messages."""
     scale_out_fraction: float = _figure("fraction")
@@ -90,7 +109,16 @@ class Calibration:
     in_network_fraction: float = _figure("fraction", may_be_zero=True)
     """Attained share of nominal NVLink bandwidth when the switches reduce; 0: they do not."""
     collective_launch_seconds: float = _figure("seconds", may_be_zero=True)
-    """Start of one collective, whatever its size."""
+    """Start of one collective of large messages (NCCL's Simple protocol)."""
+    scale_up_step_factor: float = _figure("factor", may_be_zero=True)
+    """Latency of one step of a collective of large messages inside a domain, over that of the link's hop."""
+    low_latency_fraction: float = _figure("fraction")
+    """Attained share of nominal NVLink bandwidth of small messages, whose every word carries a flag
+    (NCCL's LL and LL128 protocols)."""
+    low_latency_launch_seconds: float = _figure("seconds", may_be_zero=True)
+    """Start of one collective of small messages."""
+    low_latency_step_seconds: float = _figure("seconds", may_be_zero=True)
+    """One step of a ring of small messages inside a domain."""
     all_to_all_fraction: float = _figure("fraction")
     """All-to-all speed over what the links' attained bandwidths give."""
     tensor_exposed_fraction: float = _figure("fraction", may_be_zero=True)

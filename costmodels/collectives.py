@@ -5,10 +5,16 @@ array. All-gather: the gathered result; reduce-scatter: the array before. All-to
 sends, its own part included. Send: the message.
 
 A ring over r ranks in each domain leaves it through r NICs, so its bus bandwidth is the smaller of
-NVLink's and r times one GPU's NIC share; point-to-point and all-to-all get no such bonus. Inside a
-domain, ranks reach one another in a hop through switches: latency grows with the logarithm of their
-number. A group of one rank, or no bytes, costs nothing. Every time is non-decreasing in size and
-latency and non-increasing in bandwidths.
+NVLink's and r times one GPU's NIC share; point-to-point and all-to-all get no such bonus.
+
+Inside a domain a ring takes one step per rank. Its steps and its bytes keep each other busy: they add
+in quadrature, sqrt(steps^2 + transfer^2), which fits NCCL better than their sum. Large and small
+messages run different protocols (NCCL's Simple; LL and LL128, whose words carry flags instead of
+waiting for fences): the faster one counts. Trees and switches take a step per doubling. Rings of more
+than 8 ranks in a domain were not measured; there a step per doubling is added.
+
+A group of one rank, or no bytes, costs nothing. Every time is non-decreasing in size and latency and
+non-increasing in bandwidths.
 """
 
 from dataclasses import dataclass
@@ -45,37 +51,54 @@ class _Paths:
         rails = np.minimum(self.up, self.group.ranks_per_domain * self.out)
         return np.asarray(np.where(self.group.domains > 1, rails, self.up))
 
-    def sent(self, ranks: NDArray[np.int64]) -> Seconds:
-        """Share of a buffer that a rank of ``ranks`` sends, the part it keeps at the cost of a copy."""
-        return np.asarray((ranks - 1 + self.calibration.own_part_fraction) / ranks)
+    def sent(self, ranks: NDArray[np.int64], *, times: float = 1.0) -> Seconds:
+        """Share of a buffer that a rank of ``ranks`` sends, ``times`` round the ring; the part it keeps is
+        copied once."""
+        return np.asarray((times * (ranks - 1) + self.calibration.own_part_fraction) / ranks)
 
     @property
-    def inside_latency(self) -> Seconds:
-        per_domain = -(-self.group.size // self.group.domains)
-        return np.asarray(np.ceil(np.log2(per_domain)) * self.cluster.scale_up.latency_seconds)
+    def per_domain(self) -> NDArray[np.int64]:
+        return np.asarray(-(-self.group.size // self.group.domains))
 
     @property
-    def ring_latency(self) -> Seconds:
-        """From domain to domain, one after the other."""
+    def ring_steps(self) -> Seconds:
+        """Of a ring inside a domain: one per further rank, beyond 8 growing with doublings."""
+        ranks = self.per_domain
+        return np.asarray(np.where(ranks <= 8, ranks - 1.0, 7.0 / 3.0 * np.log2(ranks)))
+
+    @property
+    def inside_step(self) -> float:
+        return self.calibration.scale_up_step_factor * self.cluster.scale_up.latency_seconds
+
+    def ring(self, transfer: Seconds, *, times: float = 1.0) -> Seconds:
+        """``times`` round the ranks of a domain beside ``transfer``, and from domain to domain, one after
+        the other."""
+        steps = self.ring_steps * self.inside_step
         hops = self.group.domains - 1
-        return np.asarray(self.inside_latency + hops * self.cluster.scale_out.latency_seconds)
+        return np.asarray(np.hypot(transfer, times * steps) + times * hops * self.cluster.scale_out.latency_seconds)
 
-    @property
-    def tree_latency(self) -> Seconds:
-        """From domain to domain along a binary tree."""
+    def tree(self, transfer: Seconds) -> Seconds:
+        """Up and down a binary tree in the domain beside ``transfer``, and one of domains."""
+        steps = np.ceil(np.log2(self.per_domain)) * self.inside_step
         levels = np.ceil(np.log2(self.group.domains))
-        return np.asarray(self.inside_latency + levels * self.cluster.scale_out.latency_seconds)
+        return np.asarray(np.hypot(transfer, 2.0 * steps) + 2.0 * levels * self.cluster.scale_out.latency_seconds)
 
-    def timed(self, seconds: Seconds, size: NDArray[np.float64]) -> Seconds:
-        runs = (self.group.size > 1) & (size > 0)
-        return np.asarray(np.where(runs, seconds + self.calibration.collective_launch_seconds, 0.0))
+    def timed(self, seconds: Seconds, size: NDArray[np.float64], *, rings: float = 0.0) -> Seconds:
+        """``seconds`` after the launch; or ``rings`` times round one domain as a small message, if faster."""
+        c, n = self.calibration, self.group.size
+        launched = seconds + c.collective_launch_seconds
+        if rings:
+            words = (n - 1) / n * size / (self.cluster.scale_up.bytes_per_second * c.low_latency_fraction)
+            small = c.low_latency_launch_seconds + rings * (self.ring_steps * c.low_latency_step_seconds + words)
+            launched = np.where(self.group.domains > 1, launched, np.minimum(launched, small))
+        return np.asarray(np.where((n > 1) & (size > 0), launched, 0.0))
 
 
 def all_gather_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """Every rank ends with ``size_bytes``, 1/n from each: a ring, (n-1)/n of the bytes."""
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
-    return paths.timed(paths.sent(group.size) * size / paths.bus + paths.ring_latency, size)
+    return paths.timed(paths.ring(paths.sent(group.size) * size / paths.bus), size, rings=1.0)
 
 
 def reduce_scatter_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
@@ -88,26 +111,29 @@ def all_reduce_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, ca
 
     Ring: 2 (n-1)/n S. Double tree over D domains (Sanders et al. 2009, as in NCCL): 2 (D-1)/D S leave
     each domain through its r rails while inside it r ranks reduce and spread S, 2 (r-1)/r S by a ring
-    or (r+1)/r S where the switches reduce.
+    or (r+1)/r S where the switches reduce. Without such switches a tree is as fast as the ring at best
+    (published A100 runs with tensor groups over two nodes), only sooner.
     """
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
     r, domains = group.ranks_per_domain, group.domains
-    inside = 2.0 * paths.sent(r) * size / paths.up
+    inside = paths.sent(r, times=2.0) * size / paths.up
     if calibration.in_network_fraction > 0:
         switched = cluster.scale_up.bytes_per_second * calibration.in_network_fraction
         inside = np.minimum(inside, (r + 1) / r * size / switched)
     across = 2.0 * (domains - 1) / domains * size / (r * paths.out)
-    tree = np.maximum(inside, across) + 2.0 * paths.tree_latency
-    ring = 2.0 * (paths.sent(group.size) * size / paths.bus + paths.ring_latency)
-    return paths.timed(np.minimum(ring, tree), size)
+    if calibration.in_network_fraction == 0:
+        across = paths.sent(group.size, times=2.0) * size / paths.bus
+    tree = paths.tree(np.maximum(inside, across))
+    ring = paths.ring(paths.sent(group.size, times=2.0) * size / paths.bus, times=2.0)
+    return paths.timed(np.minimum(ring, tree), size, rings=2.0)
 
 
 def broadcast_seconds(size_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration) -> Seconds:
     """One rank's ``size_bytes`` to all others, in a pipelined chain."""
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
-    return paths.timed(size / paths.bus + paths.ring_latency, size)
+    return paths.timed(paths.ring(size / paths.bus), size)
 
 
 def all_to_all_seconds(
@@ -121,9 +147,10 @@ def all_to_all_seconds(
     """Every rank sends 1/n of ``size_bytes`` to each rank: what stays in the domain over NVLink, what
     leaves it over the rank's own NIC share, at the same time.
 
-    ``merged_copies`` k: the buffer holds k copies of each token, for experts drawn evenly, and copies
-    to one domain cross once and are spread there. Of k (D-1)/D copies, (D-1) (1 - (1 - 1/D)^k) cross
-    (expected number of distinct other domains of k draws among D).
+    ``merged_copies`` k: the buffer holds k copies of each token, for experts drawn evenly; copies to one
+    domain cross once and are spread there, copies to one rank are sent once. Of k draws, (D-1) (1 - (1 -
+    1/D)^k) cross (expected distinct other domains of D) and (n-1) (1 - (1 - 1/n)^k) move over NVLink
+    (expected distinct other ranks of n).
     """
     size = np.asarray(size_bytes, dtype=np.float64)
     paths = _Paths(group, cluster, calibration)
@@ -134,7 +161,7 @@ def all_to_all_seconds(
     if merged_copies is not None:
         copies = np.asarray(merged_copies, dtype=np.float64)
         crossing = (domains - 1) * (1.0 - (1.0 - 1.0 / domains) ** copies) / copies
-        staying = (r - 1 + own) / r
+        staying = ((n - 1) * (1.0 - (1.0 - 1.0 / n) ** copies) + own) / copies
     moving = np.maximum(staying * size / paths.up, crossing * size / paths.out)
     hop = np.where(domains > 1, cluster.scale_out.latency_seconds, cluster.scale_up.latency_seconds)
     return paths.timed(moving / calibration.all_to_all_fraction + hop, size)

@@ -5,6 +5,7 @@ from typing import Literal
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
+Scaling = Literal["tensor", "block"]
 Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
@@ -28,7 +29,10 @@ class Job:
     no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
     Transformer Engine's fused ones or PyTorch's own; it picks the calibration. ``dispatch``: how tokens
     reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
-    (DeepEP, HybridEP).
+    (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
+    one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of
+    another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not
+    launched.
     """
 
     global_batch: int
@@ -45,6 +49,9 @@ class Job:
     offloaded_layers: int = 0
     software: Software = "megatron"
     dispatch: Dispatch = "all-to-all"
+    scaling: Scaling = "tensor"
+    expert_overlap: bool = False
+    cuda_graphs: bool = False
 
     @property
     def tokens(self) -> int:

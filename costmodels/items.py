@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from costmodels.architecture import LayerKind, Model, Moe
 from costmodels.configuration import Job, Recompute
 from costmodels.layers import LayerBuilder
-from costmodels.operators import Operator, Passes, System
+from costmodels.operators import Operator, Passes, System, exposed_seconds
 from costmodels.recompute import ATTENTION_MODULES, FEED_FORWARD_MODULES, FULL, modules_of
 from costmodels.sharding import Column, Shards
 
@@ -106,7 +106,7 @@ def item_costs(
 ) -> ItemCosts:
     """Price every item type of ``model`` on every shard, at each of the recompute ``levels``."""
     build = LayerBuilder(model.hidden, job, shards, system)
-    price = _Pricer(shards, system, levels)
+    price = _Pricer(job, shards, system, levels)
     items = [
         price.plain(build.embedding(model)),
         *(price.layer(build.layer(kind), kind) for kind in model.kinds),
@@ -133,7 +133,8 @@ def item_costs(
 class _Pricer:
     """Adds up operators over the columns of ``shards``."""
 
-    def __init__(self, shards: Shards, system: System, levels: Sequence[Recompute]) -> None:
+    def __init__(self, job: Job, shards: Shards, system: System, levels: Sequence[Recompute]) -> None:
+        self.job = job
         self.system = system
         self.levels = levels
         self.zero = np.zeros(len(shards))
@@ -145,9 +146,12 @@ class _Pricer:
     def layer(self, operators: Sequence[Operator], kind: LayerKind) -> _Item:
         """A transformer layer, with the host's launch floor and the cost of routing."""
         item = self._sum(operators)
+        if self.job.expert_overlap:
+            item = self._exchanged_beside(item, operators)
         calibration = self.system.calibration
-        routing = calibration.moe_layer_seconds if isinstance(kind.block, Moe) else 0.0
-        floor = calibration.layer_floor_seconds
+        host = calibration.graphed_host_fraction if self.job.cuda_graphs else 1.0
+        routing = host * calibration.moe_layer_seconds if isinstance(kind.block, Moe) else 0.0
+        floor = host * calibration.layer_floor_seconds
         forward = np.maximum(item.passes.forward + routing, floor)
         backward = item.passes.input_grad + item.passes.weight_grad + routing
         stretch = np.maximum(backward, floor) / np.maximum(item.passes.input_grad + item.passes.weight_grad, 1e-30)
@@ -165,11 +169,13 @@ class _Pricer:
     ) -> tuple[Column, Column, Column]:
         """Seconds of the forward pass that ``level`` runs again, bytes it drops, bytes it holds rebuilt.
 
-        ``full`` runs the layer again as a whole from its input, what its first operator keeps.
+        ``full`` runs the layer again as a whole from its input, what its first operator keeps; no level
+        takes longer.
         """
+        whole = forward - self._not_redone(operators)
         if level == FULL:
             dropped = self._bytes(operators[1:])
-            return forward, dropped, dropped
+            return whole, dropped, dropped
         modules = modules_of(level)
 
         def dropped_by(some: Iterable[str]) -> Column:
@@ -177,12 +183,35 @@ class _Pricer:
             return self._bytes(op for op in operators if not chosen.isdisjoint(op.dropped_by))
 
         redone = [op for op in operators if not modules.isdisjoint(op.redone_by)]
-        again = sum((op.passes(self.system).forward for op in redone), start=self.zero)
+        again = sum((op.passes(self.system).forward for op in redone), start=self.zero + routing * ("moe" in modules))
         halves = dropped_by(ATTENTION_MODULES), dropped_by(FEED_FORWARD_MODULES)
-        return again + routing * ("moe" in modules), dropped_by(modules), np.maximum(*halves)
+        return np.minimum(again, whole), dropped_by(modules), np.maximum(*halves)
 
     def _bytes(self, operators: Iterable[Operator]) -> Column:
         return sum((self.zero + op.saved_bytes for op in operators), start=self.zero)
+
+    def _not_redone(self, operators: Sequence[Operator]) -> Column:
+        """PyTorch's non-reentrant checkpointing stops once the last saved tensor is rebuilt: the input of
+        the layer's last GEMM. Megatron's runs the layer again as a whole."""
+        if self.job.software != "pytorch":
+            return self.zero
+        saved = [index for index, op in enumerate(operators) if np.any(op.saved_bytes)]
+        return sum((op.passes(self.system).forward for op in operators[saved[-1] :]), start=self.zero)
+
+    def _exchanged_beside(self, item: _Item, operators: Sequence[Operator]) -> _Item:
+        """Dispatch and combine run beside the computation of another micro-batch's same layer."""
+        contention = self.system.calibration.overlap_contention
+        exchanges = [op.passes(self.system) for op in operators if op.work == "expert"]
+        sent = sum((passes.forward for passes in exchanges), start=self.zero)
+        returned = sum((passes.input_grad for passes in exchanges), start=self.zero)
+        forward, input_grad, weight_grad = (getattr(item.passes, name) for name in PASSES)
+        saved_forward = sent - exposed_seconds(sent, forward - sent, contention)
+        saved_backward = returned - exposed_seconds(returned, input_grad - returned + weight_grad, contention)
+        passes = Passes(
+            forward=forward - saved_forward, input_grad=input_grad - saved_backward, weight_grad=weight_grad
+        )
+        exposed = {**item.exposed, "expert": item.exposed["expert"] - saved_forward - saved_backward}
+        return replace(item, passes=passes, exposed=exposed)
 
     def _sum(self, operators: Sequence[Operator]) -> _Item:
         priced = [(op, op.passes(self.system)) for op in operators]

@@ -35,17 +35,24 @@ def dense_peak(gpu: Gpu, precision: Precision) -> float:
 def gemm_seconds(
     m: ArrayLike, n: ArrayLike, k: ArrayLike, gpu: Gpu, precision: Precision, calibration: Calibration
 ) -> Seconds:
-    """[m, k] x [k, n] in a training run, casts to narrow precisions apart.
+    """[m, k] x [k, n] in a training run, casts to narrow precisions apart (``cast_seconds``).
 
     The larger of 2 (m + e) (n + e) (k + d) / rate, where the edge e stands for partly filled tiles
     and waves and the depth d for filling and draining a tile's pipeline, and of the bytes of the three
-    matrices over the attained bandwidth; then the launch.
+    matrices over the attained bandwidth; then the launch. Narrow precisions have edges and depths of
+    their own: a tile takes less time, filling it does not.
     """
     m, n, k = (np.asarray(value, dtype=np.float64) for value in (m, n, k))
     operand = OPERAND_BYTES[precision]
     moved = operand * (m * k + k * n) + OUTPUT_BYTES * m * n
     compute = _gemm_compute_seconds(m, n, k, gpu, precision, calibration)
     return _bound(compute, moved, gpu, calibration, m * n * k > 0)
+
+
+def cast_seconds(elements: ArrayLike, gpu: Gpu, precision: Precision, calibration: Calibration) -> Seconds:
+    """A kernel that casts a GEMM operand of ``elements`` from BF16 to ``precision``; 0 for wide ones."""
+    cast_bytes = {"fp8": calibration.fp8_cast_bytes, "fp4": calibration.fp4_cast_bytes}.get(precision, 0.0)
+    return memory_seconds(cast_bytes * np.asarray(elements, dtype=np.float64), gpu, calibration)
 
 
 def grouped_gemm_seconds(
@@ -82,8 +89,11 @@ def attention_seconds(
     """Forward and backward of fused (flash) attention.
 
     ``keys``: mean number a query attends to, (s + 1) / 2 under a causal mask. Forward FLOPs are
-    2 batch heads queries keys (query_dim + value_dim); keys and dimensions are padded by what masked
-    edges, ramps and softmax cost.
+    2 batch heads queries keys (query_dim + value_dim). Keys are padded by what masked edges and ramps
+    cost. Softmax runs beside the matrix products, on other units: a head of mean dimension d takes as
+    long as one of (d^4 + w^4)^(1/4), a soft maximum of d and the width w whose products take as long
+    as softmax (FlashAttention-4 shows the balance on Blackwell). The backward pass has a width of its
+    own and twice the memory traffic: four operands and the gradient of three more.
     """
     batch, heads, queries, keys, query_dim, value_dim = (
         np.asarray(value, dtype=np.float64) for value in (batch, heads, queries, keys, query_dim, value_dim)
@@ -93,11 +103,23 @@ def attention_seconds(
     dims = query_dim + value_dim
     pairs = batch * heads * queries * (keys + c.attention_keys_half)
     # relative to a head dimension of 128, where the fraction is stated
-    flops = 2.0 * pairs * (dims + 2.0 * c.attention_head_half) * 128.0 / (128.0 + c.attention_head_half)
+    forward = 4.0 * 128.0 / rate * _beside_softmax(dims / 2.0, c.attention_softmax_width) * pairs
+    backward = (
+        4.0
+        * 128.0
+        / rate
+        * c.attention_backward_ratio
+        * pairs
+        * _beside_softmax(dims / 2.0, c.attention_backward_softmax_width)
+    )
     moved = OUTPUT_BYTES * batch * heads * (queries + keys) * dims
     runs = batch * heads * queries * keys * dims > 0
-    forward = _bound(flops / rate, moved, gpu, calibration, runs)
-    return forward, calibration.attention_backward_ratio * forward
+    return _bound(forward, moved, gpu, c, runs), _bound(backward, 2.0 * moved, gpu, c, runs)
+
+
+def _beside_softmax(dim: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Time of a head of dimension ``dim`` over that of one of 128, the softmax of ``width`` beside it."""
+    return np.asarray(((dim**4 + width**4) / (128.0**4 + width**4)) ** 0.25)
 
 
 def unfused_attention_seconds(
@@ -162,7 +184,9 @@ def _gemm_compute_seconds(
     c = calibration
     speedup = {"fp8": c.fp8_gemm_speedup, "fp4": c.fp4_gemm_speedup}.get(precision, 1.0)
     rate = dense_peak(gpu, precision) * c.gemm_peak_fraction * c.gemm_sustained_fraction * speedup
-    padded = (m + c.gemm_edge_half) * (n + c.gemm_edge_half) * (k + c.gemm_k_half)
+    narrow = {"fp8": (c.fp8_edge_half, c.fp8_k_half), "fp4": (c.fp4_edge_half, c.fp4_k_half)}
+    edge, depth = narrow.get(precision, (c.gemm_edge_half, c.gemm_k_half))
+    padded = (m + edge) * (n + edge) * (k + depth)
     return np.asarray(2.0 * padded / rate, dtype=np.float64)
 
 

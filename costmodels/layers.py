@@ -159,8 +159,10 @@ class LayerBuilder:
         size = BF16_BYTES * self.tokens * self.hidden
         with_sp = np.where(self.shards.sp == 1, size, 0.0)
         group = self.tensor_group
+        # overlapped gathers carry the input as the GEMM takes it: cast, in narrow precisions
+        width = self.operand_bytes / BF16_BYTES if self.system.tensor_overlap else 1.0
         plan: tuple[tuple[Collective, Column, Calls], ...] = (
-            ("all_gather", with_sp, gathered),
+            ("all_gather", width * with_sp, gathered),
             ("reduce_scatter", with_sp, scattered),
             ("all_reduce", size - with_sp, reduced),
         )

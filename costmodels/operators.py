@@ -13,7 +13,7 @@ import numpy as np
 
 from costmodels import collectives, kernels
 from costmodels.calibration import Calibration
-from costmodels.configuration import Precision
+from costmodels.configuration import Job, Precision, Scaling
 from costmodels.groups import Group
 from costmodels.hardware import Cluster
 from costmodels.sharding import Column
@@ -34,11 +34,31 @@ class System:
     calibration: Calibration
     precision: Precision
     tensor_overlap: bool = True
+    scaling: Scaling = "tensor"
+
+    @classmethod
+    def of(cls, cluster: Cluster, calibration: Calibration, job: Job) -> "System":
+        return cls(
+            cluster=cluster,
+            calibration=calibration,
+            precision=job.precision,
+            tensor_overlap=job.tensor_overlap,
+            scaling=job.scaling,
+        )
+
+    @property
+    def narrow(self) -> bool:
+        """Whether operands of GEMMs are cast to 8 bits or fewer."""
+        return self.precision in ("fp8", "fp4")
 
     @property
     def operand_bytes(self) -> int:
         """Of one element that a GEMM keeps for its weight gradient: narrow precisions keep it cast."""
-        return 1 if self.precision in ("fp8", "fp4") else BF16_BYTES
+        return 1 if self.narrow else BF16_BYTES
+
+    def scaled_speed(self, precision: Precision) -> float:
+        """Speed of a GEMM in ``precision`` over that with one scale a tensor."""
+        return self.calibration.block_scaling_fraction if precision == "fp8" and self.scaling == "block" else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,8 @@ class Gemm:
     """[m, k] x [k, n]; both gradients are GEMMs of the same volume (m k n and n m k).
 
     ``owned=False``: the weights are counted where they are kept. ``wide=True``: never narrower than
-    bf16 (router, output head).
+    bf16 (router, output head). Narrow precisions cast the input forward and the output's gradient
+    backward; weights are cast once a step.
     """
 
     m: Column
@@ -95,11 +116,16 @@ class Gemm:
         return self.owned * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            precision: Precision = "bf16" if self.wide and system.operand_bytes < BF16_BYTES else system.precision
-            return kernels.gemm_seconds(m, n, k, system.cluster.gpu, precision, system.calibration)
+        gpu, calibration = system.cluster.gpu, system.calibration
+        precision: Precision = "bf16" if self.wide and system.narrow else system.precision
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            return kernels.gemm_seconds(m, n, k, gpu, precision, calibration) / system.scaled_speed(precision)
+
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +148,16 @@ class GroupedGemm:
         return self.groups * (self.n * self.k + self.bias)
 
     def passes(self, system: System) -> Passes:
-        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
-            return kernels.grouped_gemm_seconds(
-                self.groups, m, n, k, system.cluster.gpu, system.precision, system.calibration
-            )
+        gpu, precision, calibration = system.cluster.gpu, system.precision, system.calibration
 
-        return _three_products(seconds, self.m, self.n, self.k)
+        def seconds(m: Column | float, n: Column | float, k: Column | float) -> Column:
+            once = kernels.grouped_gemm_seconds(self.groups, m, n, k, gpu, precision, calibration)
+            return once / system.scaled_speed(precision)
+
+        def cast(elements: Column | float) -> Column:
+            return kernels.cast_seconds(self.groups * elements, gpu, precision, calibration)
+
+        return _three_products(seconds, cast, self.m, self.n, self.k)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,12 +274,18 @@ class Communication:
 
 def _three_products(
     seconds: Callable[[Column | float, Column | float, Column | float], Column],
+    cast: Callable[[Column | float], Column],
     m: Column | float,
     n: Column | float,
     k: Column | float,
 ) -> Passes:
-    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY."""
-    return Passes(forward=seconds(m, n, k), input_grad=seconds(m, k, n), weight_grad=seconds(n, k, m))
+    """A linear layer's products: Y = X W, dX = dY W', dW = X' dY. X and dY are cast before their first
+    product, which also leaves what dW needs; weights are cast once a step, which is not counted."""
+    return Passes(
+        forward=seconds(m, n, k) + cast(m * k),
+        input_grad=seconds(m, k, n) + cast(m * n),
+        weight_grad=seconds(n, k, m),
+    )
 
 
 def exposed_seconds(communication: Column, compute: Column | float, contention: float) -> Column:

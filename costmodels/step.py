@@ -39,9 +39,7 @@ class StepModel:
     def __init__(self, model: Model, cluster: Cluster, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.model, self.cluster, self.job, self.calibration = model, cluster, job, calibration
         self.columns = columns
-        self.system = System(
-            cluster=cluster, calibration=calibration, precision=job.precision, tensor_overlap=job.tensor_overlap
-        )
+        self.system = System.of(cluster, calibration, job)
         self.chain: Chain = chain_of(model)
         shards, self.shard_index = columns.shards()
         self.costs: ItemCosts = item_costs(model, job, shards, self.system, columns.levels)

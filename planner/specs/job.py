@@ -39,6 +39,11 @@ class JobSpec(Strict):
     )
     dispatch: Literal["all-to-all", "deduplicated"] = Field(default="all-to-all", description="of tokens to experts")
     software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
+    scaling: Literal["tensor", "block"] = Field(
+        default="tensor", description="FP8 scales per tensor (delayed, current) or per block (MXFP8, blockwise)"
+    )
+    expert_overlap: bool = Field(default=False, description="dispatch and combine beside another micro-batch")
+    cuda_graphs: bool = Field(default=False, description="layers are replayed, not launched one kernel at a time")
 
     def job(self) -> Job:
         return Job(**self.model_dump())

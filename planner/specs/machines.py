@@ -9,7 +9,7 @@ import numpy as np
 import cases
 from costmodels.catalogue import Catalogue, load_catalogue
 from costmodels.hardware import Cluster, Gpu, Link
-from planner.readers.bandwidth_csv import read_bandwidth_csv
+from planner.readers import bandwidth_csv
 from planner.specs.cluster import ClusterSpec, LinkSpec, NodeGroupSpec
 from planner.specs.document import Document, Place, read_document, spelled
 from planner.specs.errors import Problem, SpecError, shown
@@ -145,7 +145,7 @@ class _Resolution:
         )
 
     def _measured(self, cluster: Cluster, name: str) -> Cluster:
-        matrix = read_bandwidth_csv(self.folder / name)
+        matrix = bandwidth_csv.read_bandwidth_csv(self.folder / name)
         place, size = ("measured", "bandwidth_csv"), len(matrix)
         if size == cluster.gpus:
             domains = np.arange(size) // cluster.domain_gpus

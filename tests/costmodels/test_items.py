@@ -158,11 +158,22 @@ def test_a_window_makes_attention_cheaper() -> None:
 def test_narrow_gemms_keep_their_inputs_cast_to_one_byte() -> None:
     """By hand, a GPT layer per token and hidden unit, flash attention, no dropout: norm 2, its output cast
     1, query key value 6, attention output 2 and its cast 1; norm 2, cast 1, inner 8, activated and cast 4."""
-    wide, narrow = (costs(gpt_layer(1024, 16), Configuration(), precision=p) for p in ("bf16", "fp8"))
-    sbh = 2048 * 1024
+    wide, narrow = (costs(gpt_layer(4096, 32), Configuration(), precision=p) for p in ("bf16", "fp8"))
+    sbh = 2048 * 4096
     assert wide.saved_bytes[NONE, 1, 0] == 32 * sbh
     assert narrow.saved_bytes[NONE, 1, 0] == 27 * sbh
-    assert narrow.forward_seconds[1, 0] < wide.forward_seconds[1, 0]
+
+
+def test_narrow_gemms_pay_off_in_wide_layers_only() -> None:
+    """The products of a layer of 8,192 outweigh its casts by far; those of one of 1,024 do not."""
+    times = {
+        width: [
+            costs(gpt_layer(width, 16), Configuration(), precision=p).forward_seconds[1, 0] for p in ("bf16", "fp8")
+        ]
+        for width in (1024, 8192)
+    }
+    assert times[8192][1] < 0.8 * times[8192][0]
+    assert times[1024][1] > 0.95 * times[1024][0]
 
 
 def test_the_output_head_stays_in_bf16() -> None:

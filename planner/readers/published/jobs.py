@@ -21,6 +21,7 @@ TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
 """Software that runs tensor-parallel collectives beside GEMMs unasked, and Megatron's flag for it."""
 OFFLOADED = re.compile(r"cpu_offloading_num_layers=(\d{1,6})")
 MERGING = re.compile(r"dispatcher=(deepep|hybridep)")
+BLOCK_SCALES = re.compile(r"mxfp8|block|subchannel")
 PYTORCH = re.compile(r"composer|llm-foundry|torchtitan")
 NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
 
@@ -47,15 +48,20 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         dropout=_dropout(cells, extra, assumptions),
         offloaded_layers=_offloaded(cells),
         dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
+        scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
+        expert_overlap="moe_a2a_overlap=true" in text(cells, "overlap").lower(),
+        cuda_graphs=text(cells, "cuda_graph").strip("[] ") != "",
         software="pytorch" if PYTORCH.search(text(cells, "software").lower()) else "megatron",
     )
 
 
 def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
-    """The performance recipes of NeMo and Megatron-Bridge set ``grad_reduce_in_fp32 = False``."""
-    if not (_bridge(cells) or "nemo" in text(cells, "software").lower()):
+    """The performance recipes of NeMo and Megatron-Bridge set ``grad_reduce_in_fp32 = False``; Megatron-LM
+    and DeepSpeed accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
+    half = text(cells, "precision").upper() == "FP16"
+    if not (half or _bridge(cells) or "nemo" in text(cells, "software").lower()):
         return "fp32"
-    assumptions.append("gradients in bf16")
+    assumptions.append("gradients in 16 bits")
     return "bf16"
 
 

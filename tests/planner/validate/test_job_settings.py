@@ -23,6 +23,9 @@ SETTINGS = {
     "offloaded_layers": 3,
     "software": "pytorch",
     "dispatch": "deduplicated",
+    "scaling": "block",
+    "expert_overlap": True,
+    "cuda_graphs": True,
 }
 
 
