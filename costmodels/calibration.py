@@ -65,7 +65,7 @@ class Calibration:
     fp8_k_half: float = _figure("elements")
     """``gemm_k_half`` of FP8 GEMMs."""
     fp8_cast_bytes: float = _figure("bytes", may_be_zero=True)
-    """Memory traffic of casting one element to FP8: finding the scale, reading, writing."""
+    """Memory traffic of casting one element to FP8 for a product and for the weight gradient."""
     fp4_gemm_speedup: float = _figure("factor")
     """FP4 against BF16 speed of an unboundedly large GEMM, casts apart."""
     fp4_edge_half: float = _figure("elements")
@@ -73,7 +73,7 @@ class Calibration:
     fp4_k_half: float = _figure("elements")
     """``gemm_k_half`` of FP4 GEMMs."""
     fp4_cast_bytes: float = _figure("bytes", may_be_zero=True)
-    """Memory traffic of casting one element to FP4."""
+    """The same for FP4."""
     block_scaling_fraction: float = _figure("fraction")
     """Speed of an FP8 GEMM with a scale for every block (MXFP8, blockwise) over one scale a tensor."""
     grouped_gemm_fraction: float = _figure("fraction")
@@ -96,6 +96,8 @@ class Calibration:
     """Start and drain of one kernel on the GPU."""
     layer_floor_seconds: float = _figure("seconds", may_be_zero=True)
     """Least seconds of one layer and pass: what the host needs to launch it. 0: never the limit."""
+    host_jitter_per_doubling: float = _figure("fraction", may_be_zero=True)
+    """Growth of that floor per doubling of the tensor group: collectives wait for the slowest host."""
     moe_layer_seconds: float = _figure("seconds", may_be_zero=True)
     """Added to a mixture-of-experts layer and pass: routing, permutation and host synchronisation."""
     graphed_host_fraction: float = _figure("fraction", may_be_zero=True)

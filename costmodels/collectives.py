@@ -18,6 +18,7 @@ non-increasing in bandwidths.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +30,7 @@ from costmodels.hardware import Cluster
 Seconds = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Paths:
     """Attained bandwidths and latencies between the ranks of a group."""
 
@@ -56,14 +57,16 @@ class _Paths:
         copied once."""
         return np.asarray((times * (ranks - 1) + self.calibration.own_part_fraction) / ranks)
 
-    @property
+    @cached_property
     def per_domain(self) -> NDArray[np.int64]:
         return np.asarray(-(-self.group.size // self.group.domains))
 
-    @property
+    @cached_property
     def ring_steps(self) -> Seconds:
         """Of a ring inside a domain: one per further rank, beyond 8 growing with doublings."""
         ranks = self.per_domain
+        if ranks.max(initial=1) <= 8:
+            return np.asarray(ranks - 1.0)
         return np.asarray(np.where(ranks <= 8, ranks - 1.0, 7.0 / 3.0 * np.log2(ranks)))
 
     @property
@@ -73,24 +76,24 @@ class _Paths:
     def ring(self, transfer: Seconds, *, times: float = 1.0) -> Seconds:
         """``times`` round the ranks of a domain beside ``transfer``, and from domain to domain, one after
         the other."""
-        steps = self.ring_steps * self.inside_step
-        hops = self.group.domains - 1
-        return np.asarray(np.hypot(transfer, times * steps) + times * hops * self.cluster.scale_out.latency_seconds)
+        steps = times * self.inside_step * self.ring_steps
+        hops = times * self.cluster.scale_out.latency_seconds * (self.group.domains - 1)
+        return np.asarray(np.sqrt(transfer * transfer + steps * steps) + hops)
 
     def tree(self, transfer: Seconds) -> Seconds:
         """Up and down a binary tree in the domain beside ``transfer``, and one of domains."""
-        steps = np.ceil(np.log2(self.per_domain)) * self.inside_step
-        levels = np.ceil(np.log2(self.group.domains))
-        return np.asarray(np.hypot(transfer, 2.0 * steps) + 2.0 * levels * self.cluster.scale_out.latency_seconds)
+        steps = 2.0 * self.inside_step * np.ceil(np.log2(self.per_domain))
+        levels = 2.0 * self.cluster.scale_out.latency_seconds * np.ceil(np.log2(self.group.domains))
+        return np.asarray(np.sqrt(transfer * transfer + steps * steps) + levels)
 
     def timed(self, seconds: Seconds, size: NDArray[np.float64], *, rings: float = 0.0) -> Seconds:
         """``seconds`` after the launch; or ``rings`` times round one domain as a small message, if faster."""
         c, n = self.calibration, self.group.size
         launched = seconds + c.collective_launch_seconds
         if rings:
-            words = (n - 1) / n * size / (self.cluster.scale_up.bytes_per_second * c.low_latency_fraction)
-            small = c.low_latency_launch_seconds + rings * (self.ring_steps * c.low_latency_step_seconds + words)
-            launched = np.where(self.group.domains > 1, launched, np.minimum(launched, small))
+            words = rings / (self.cluster.scale_up.bytes_per_second * c.low_latency_fraction) * (n - 1) / n * size
+            small = c.low_latency_launch_seconds + rings * c.low_latency_step_seconds * self.ring_steps + words
+            launched = np.where((self.group.domains == 1) & (small < launched), small, launched)
         return np.asarray(np.where((n > 1) & (size > 0), launched, 0.0))
 
 

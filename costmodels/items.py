@@ -136,6 +136,7 @@ class _Pricer:
     def __init__(self, job: Job, shards: Shards, system: System, levels: Sequence[Recompute]) -> None:
         self.job = job
         self.system = system
+        self.shards = shards
         self.levels = levels
         self.zero = np.zeros(len(shards))
 
@@ -151,7 +152,8 @@ class _Pricer:
         calibration = self.system.calibration
         host = calibration.graphed_host_fraction if self.job.cuda_graphs else 1.0
         routing = host * calibration.moe_layer_seconds if isinstance(kind.block, Moe) else 0.0
-        floor = host * calibration.layer_floor_seconds
+        waits = 1.0 + calibration.host_jitter_per_doubling * np.log2(self.shards.tp)
+        floor = host * calibration.layer_floor_seconds * waits
         forward = np.maximum(item.passes.forward + routing, floor)
         backward = item.passes.input_grad + item.passes.weight_grad + routing
         stretch = np.maximum(backward, floor) / np.maximum(item.passes.input_grad + item.passes.weight_grad, 1e-30)

@@ -26,6 +26,7 @@ def bare_calibration(**figures: float) -> Calibration:
         "fp4_k_half": 1e-12,
         "fp4_cast_bytes": 0.0,
         "block_scaling_fraction": 1.0,
+        "host_jitter_per_doubling": 0.0,
         "graphed_host_fraction": 1.0,
         "grouped_gemm_fraction": 1.0,
         "attention_forward_fraction": 1.0,
