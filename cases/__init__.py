@@ -62,6 +62,27 @@ def unsupported_models() -> dict[str, str]:
     return dict(_read("model_aliases.yaml")["unsupported"])
 
 
+def published_folder() -> Path:
+    """The folder with tables of published training runs, one CSV file per family of sources."""
+    return ROOT / "published"
+
+
+def published_tables() -> tuple[Path, ...]:
+    """The tables of published training runs, sorted; their columns are those of ``plan predict --rows``."""
+    return tuple(sorted(published_folder().glob("*.csv")))
+
+
+@lru_cache(maxsize=1)
+def published_sources() -> dict[str, Any]:
+    """``published/sources.yaml``: titles, groups to report, rows not to score."""
+    return dict(_read("published/sources.yaml"))
+
+
+def published_uncertainty() -> dict[str, Any]:
+    """``published/uncertainty.yaml``: how far published runs were from their predictions, by kind."""
+    return dict(_read("published/uncertainty.yaml"))
+
+
 def _read(name: str) -> Any:
     import yaml
 

@@ -5,16 +5,17 @@ another and state only what differs; a user's file overrides single figures in t
 
     name: h100 in our cluster
     figures:
-      scale_out_fraction: {value: 0.87, unit: fraction, kind: measured, source: nccl-tests, 64 nodes}
+      scale_out_fraction: {value: 0.87, unit: fraction, kind: measured, source: 'nccl-tests, 64 nodes'}
+    residuals: {seconds_p80: 0.03, rows: 12}   # optional: how far predictions stay from measurements
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import yaml
 
@@ -41,13 +42,23 @@ class Figure:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residuals:
+    """What a fit leaves: four in five of ``rows`` measured steps lie within ``seconds_p80``, a share of
+    the measured time, of their prediction."""
+
+    seconds_p80: float
+    rows: int
+
+
 def _figure(unit: str, *, may_be_zero: bool = False) -> Any:
     return field(metadata={"unit": unit, "may_be_zero": may_be_zero})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Attained figures of one GPU. Every field but the last two is a float, also in ``figures``."""
+    """Attained figures of one GPU. Every field but the last three is a float, also in ``figures``;
+    ``residuals`` where a fit to measured steps states them."""
 
     gemm_peak_fraction: float = _figure("fraction")
     """Share of the dense peak that an unboundedly large GEMM reaches in a short benchmark."""
@@ -153,6 +164,7 @@ class Calibration:
     """Reserved but unusable (fragmented) memory over allocated memory."""
     name: str
     figures: Mapping[str, Figure] = field(hash=False)
+    residuals: Residuals | None = None
 
     def __post_init__(self) -> None:
         for key in FIGURES:
@@ -160,7 +172,8 @@ class Calibration:
                 raise CalibrationError(f"{self.name}: {key}: {getattr(self, key)}: change it by adjusted()")
 
     def adjusted(self, *, kind: Kind, source: str, **values: float) -> "Calibration":
-        """A copy with some figures replaced, for a reason that ``kind`` and ``source`` state."""
+        """A copy with some figures replaced, for a reason that ``kind`` and ``source`` state. It has no
+        residuals: those are of the figures as they were."""
         changed = {
             key: {"value": value, "unit": _unit(key), "kind": kind, "source": source} for key, value in values.items()
         }
@@ -168,19 +181,15 @@ class Calibration:
 
     def to_mapping(self) -> dict[str, object]:
         """Plain strings and floats, ready for JSON; ``from_mapping`` restores the same object."""
-        return {
-            "name": self.name,
-            "figures": {
-                key: {"value": f.value, "unit": f.unit, "kind": f.kind, "source": f.source}
-                for key, f in self.figures.items()
-            },
-        }
+        found: dict[str, object] = {"name": self.name, "figures": {k: asdict(f) for k, f in self.figures.items()}}
+        return found if self.residuals is None else {**found, "residuals": asdict(self.residuals)}
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, where: str = "calibration") -> "Calibration":
         """The inverse of ``to_mapping``. Raises CalibrationError, naming ``where`` and the key."""
-        _known_keys(mapping, ("name", "figures"), where)
-        return _assemble(_name(mapping, where), {}, _table(mapping.get("figures"), where), where=where)
+        _known_keys(mapping, ("name", "figures", "residuals"), where)
+        residuals = _residuals(mapping, where)
+        return _assemble(_name(mapping, where), {}, _table(mapping.get("figures"), where), residuals, where=where)
 
 
 _FIELDS: dict[str, Field[Any]] = {f.name: f for f in fields(Calibration) if f.metadata}
@@ -193,27 +202,63 @@ def load_calibration(gpu: Gpu, path: Path | None = None, software: Software = "m
     architecture, with the single figures of the file at ``path`` in their place. Where its family has
     figures for ``software`` (``h100-pytorch``), those.
 
-    Raises CalibrationError for a GPU without figures and for a file with unknown keys, a wrong or
-    missing unit, or a value that is not a positive finite number.
+    ``residuals`` are those of the file that was read last. Raises CalibrationError for a GPU without
+    figures and for a file with unknown keys, a wrong or missing unit, or a value that is not a positive
+    finite number.
     """
     override = _read(path) if path is not None else {}
     where = str(path) if path is not None else ""
     if "like" in override:
         raise CalibrationError(f"{where}: like: figures that are not given are {gpu.name}'s; remove the key")
     changed = _table(override.get("figures"), where) if override else {}
-    family = gpu.name.lower().replace("_", "-").split("-")[0]
-    known_names = (f"{family}-{software}", family, gpu.architecture.lower())
-    bundled = next((n for n in known_names if n in bundled_calibrations()), None)
+    bundled = bundled_name(gpu, software)
     if bundled is None and not set(FIGURES) <= set(changed):
         known = ", ".join(bundled_calibrations())
         raise CalibrationError(
             f"no calibration for gpu {gpu.name!r} of architecture {gpu.architecture!r} (known: {known}); "
             "give a calibration file with every figure"
         )
-    name, figures = _bundled(bundled) if bundled is not None else ("", MappingProxyType({}))
-    if override:
-        name = _name(override, where)
-    return _assemble(name, figures, changed, where=where or f"{bundled}.yaml")
+    base = _bundled(bundled) if bundled is not None else _File("", MappingProxyType({}), None)
+    if not override:
+        return _assemble(base.name, base.figures, {}, base.residuals, where=f"{bundled}.yaml")
+    return _assemble(_name(override, where), base.figures, changed, _residuals(override, where), where=where)
+
+
+def bundled_name(gpu: Gpu, software: Software = "megatron") -> str | None:
+    """The bundled calibration of ``gpu`` under ``software``; None when there is none."""
+    family = gpu.name.lower().replace("_", "-").split("-")[0]
+    known = bundled_calibrations()
+    return next((n for n in (f"{family}-{software}", family, gpu.architecture.lower()) if n in known), None)
+
+
+def bundled_calibration(name: str) -> Calibration:
+    """The bundled calibration of that name. Raises CalibrationError for an unknown one."""
+    if name not in bundled_calibrations():
+        raise CalibrationError(f"{name}: no bundled calibration; known are {', '.join(bundled_calibrations())}")
+    base = _bundled(name)
+    return _assemble(base.name, base.figures, {}, base.residuals, where=f"{name}.yaml")
+
+
+def calibration_text(
+    name: str, figures: Mapping[str, Figure], residuals: Residuals | None = None, like: str | None = None
+) -> str:
+    """A calibration file, one line a figure in the order of the fields; ``load_calibration`` reads it.
+
+    Raises CalibrationError for an unknown figure.
+    """
+    for key in figures:
+        if key not in _FIELDS:
+            raise CalibrationError(f"{name}: {key}: unknown figure; known figures are {', '.join(FIGURES)}")
+
+    def flow(entry: Any) -> str:
+        return yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+
+    lines = [yaml.safe_dump({"name": name}, width=math.inf).strip()]
+    lines += [f"like: {like}"] if like is not None else []
+    lines += ["figures:" if figures else "figures: {}"]
+    lines += [f"  {key}: {flow(asdict(figures[key]))}" for key in FIGURES if key in figures]
+    lines += [f"residuals: {flow(asdict(residuals))}"] if residuals is not None else []
+    return "\n".join(lines) + "\n"
 
 
 def bundled_calibrations() -> tuple[str, ...]:
@@ -221,8 +266,16 @@ def bundled_calibrations() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in DATA.glob("*.yaml")))
 
 
+class _File(NamedTuple):
+    """A bundled file, what it is like included. ``residuals`` are its own."""
+
+    name: str
+    figures: Mapping[str, Figure]
+    residuals: Residuals | None
+
+
 @lru_cache
-def _bundled(stem: str) -> tuple[str, Mapping[str, Figure]]:
+def _bundled(stem: str) -> _File:
     path = DATA / f"{stem}.yaml"
     document = _read(path)
     figures: dict[str, Figure] = {}
@@ -230,11 +283,11 @@ def _bundled(stem: str) -> tuple[str, Mapping[str, Figure]]:
         base = str(document["like"])
         figures = {
             key: Figure(value=f.value, unit=f.unit, kind="assumed", source=f"taken from {base}: {f.source}")
-            for key, f in _bundled(base)[1].items()
+            for key, f in _bundled(base).figures.items()
         }
     for key, entry in _table(document.get("figures"), str(path)).items():
         figures[key] = _parse(key, entry, str(path))
-    return _name(document, str(path)), MappingProxyType(figures)
+    return _File(_name(document, str(path)), MappingProxyType(figures), _residuals(document, str(path)))
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -244,7 +297,7 @@ def _read(path: Path) -> Mapping[str, object]:
         raise CalibrationError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise CalibrationError(f"{path}: expected a mapping with 'name' and 'figures'")
-    _known_keys(document, ("name", "like", "figures", "sources"), str(path))
+    _known_keys(document, ("name", "like", "figures", "residuals", "sources"), str(path))
     return document
 
 
@@ -267,13 +320,36 @@ def _table(figures: object, where: str) -> Mapping[str, object]:
     return cast(Mapping[str, object], figures)
 
 
-def _assemble(name: str, base: Mapping[str, Figure], changed: Mapping[str, object], *, where: str) -> Calibration:
+def _residuals(document: Mapping[str, object], where: str) -> Residuals | None:
+    if "residuals" not in document:
+        return None
+    entry, at = document["residuals"], f"{where}: residuals"
+    if not isinstance(entry, Mapping):
+        raise CalibrationError(f"{at}: {entry!r}: write {{seconds_p80, rows}}")
+    _known_keys(entry, ("seconds_p80", "rows"), at)
+    share, rows = entry.get("seconds_p80"), entry.get("rows")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < math.inf:
+        raise CalibrationError(f"{at}.seconds_p80: {share!r}: expected a share of the measured time, 0.03 for 3 %")
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise CalibrationError(f"{at}.rows: {rows!r}: expected how many measured steps it comes from")
+    return Residuals(seconds_p80=float(share), rows=rows)
+
+
+def _assemble(
+    name: str,
+    base: Mapping[str, Figure],
+    changed: Mapping[str, object],
+    residuals: Residuals | None = None,
+    *,
+    where: str,
+) -> Calibration:
     given = dict(base) | {key: _parse(key, entry, where) for key, entry in changed.items()}
     missing = [key for key in FIGURES if key not in given]
     if missing:
         raise CalibrationError(f"{where}: figures: {', '.join(missing)} missing; add each with its unit and source")
     figures = {key: given[key] for key in FIGURES}
-    return Calibration(name=name, figures=figures, **{key: f.value for key, f in figures.items()})
+    values: dict[str, Any] = {key: f.value for key, f in figures.items()}
+    return Calibration(name=name, figures=figures, residuals=residuals, **values)
 
 
 def _unit(key: str) -> str:

@@ -17,6 +17,7 @@ from costmodels.price import StepPrice
 from costmodels.step import price_cut
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
+from planner.uncertainty import Uncertainty, facets, uncertainty_of
 
 Split = Literal["balanced", "even"]
 
@@ -26,7 +27,8 @@ class Prediction:
     """Modelled figures of one configuration; ``feasible`` says whether every stage fits in memory.
 
     ``shortfall_bytes``: how far the fullest stage is over its capacity, 0 when feasible.
-    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``).
+    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``). ``facets``: what kind
+    of configuration it is (see ``planner.uncertainty``).
     """
 
     configuration: Configuration
@@ -35,6 +37,7 @@ class Prediction:
     tokens_per_second_per_gpu: float
     mfu: float
     capacity_bytes: float
+    facets: tuple[str, ...]
 
     @property
     def step_seconds(self) -> float:
@@ -52,6 +55,11 @@ class Prediction:
     def feasible(self) -> bool:
         return self.shortfall_bytes == 0.0
 
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """How far published runs of this kind were from their predictions."""
+        return uncertainty_of(self.facets)
+
 
 def predict(
     cluster: Cluster,
@@ -60,17 +68,21 @@ def predict(
     configuration: Configuration,
     *,
     split: Split = "balanced",
+    boundaries: tuple[int, ...] | None = None,
     calibration: Calibration | Path | None = None,
 ) -> Prediction:
-    """Price ``configuration``, its layers cut for the least bottleneck or as evenly as Megatron does.
+    """Price ``configuration``, its layers cut for the least bottleneck, as evenly as Megatron does, or
+    at ``boundaries``.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
     ``IllegalConfiguration`` when a degree does not divide what it must.
     """
     check(cluster, model, job, configuration)
     pricing = Pricing(cluster, model, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
-    even = even_boundaries(model, configuration) if split == "even" else None
-    boundaries = even or pricing.best_boundaries(0)
+    if boundaries is None and split == "even":
+        boundaries = even_boundaries(model, configuration)
+    if boundaries is None:
+        boundaries = pricing.best_boundaries(0)
     price = price_cut(pricing.step, 0, boundaries)
     return Prediction(
         configuration=configuration,
@@ -79,6 +91,7 @@ def predict(
         tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
         mfu=mfu(model, job, cluster, price.step_seconds),
         capacity_bytes=cluster.capacity_bytes,
+        facets=facets(cluster, model, job),
     )
 
 

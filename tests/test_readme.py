@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from planner.published import PredictedRow
+from planner.published.markdown import BEGIN, END, accuracy_markdown
+from planner.published.report import make_report
+from planner.published.residuals import coverage, time_residuals
+
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -40,3 +45,16 @@ def test_every_key_of_the_job_is_documented_with_its_default() -> None:
         assert row, name
         if not field.is_required():
             assert f"| `{str(field.default).lower() if isinstance(field.default, bool) else field.default}` |" in row
+
+
+def test_the_accuracy_table_is_what_the_bundled_rows_give(published: list[PredictedRow]) -> None:
+    """Stale? ``python -m tools.update_accuracy`` writes it anew. A last digit may differ by rounding."""
+    kept = TEXT.split(BEGIN)[1].split(END)[0].split()
+    fresh = accuracy_markdown(make_report(published), coverage(time_residuals(published))).split()
+    number = re.compile(r"[-+]?\d+(\.\d+)?")
+    assert [number.sub("#", word) for word in kept] == [number.sub("#", word) for word in fresh]
+    for old, new in zip(kept, fresh, strict=True):
+        if found := number.search(old):
+            again = number.search(new)
+            assert again is not None
+            assert float(again[0]) == pytest.approx(float(found[0]), abs=0.11 if "." in old else 1e-9), (old, new)

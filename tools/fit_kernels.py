@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
 from costmodels import collectives, kernels
-from costmodels.calibration import DATA, FIGURES, Calibration, Figure, load_calibration
+from costmodels.calibration import DATA, Calibration, Figure, Residuals, calibration_text, load_calibration
 from costmodels.configuration import Precision
 from costmodels.groups import group_shape
 from costmodels.hardware import Cluster, Gpu, Link
@@ -336,26 +336,17 @@ def figures(values: Mapping[str, float], kind: Any, source: str) -> dict[str, Fi
 
 
 def write(stem: str, found: Mapping[str, Figure]) -> None:
-    """Replace the figures in ``stem``'s file, one line each, in the order of the fields."""
+    """Replace the figures in ``stem``'s file."""
     path = DATA / f"{stem}.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    entries = dict(document["figures"])
+    entries = {name: Figure(**entry) for name, entry in document["figures"].items()}
     for name, figure in found.items():
-        if LEFT_ALONE.search(str(entries.get(name, {}).get("source", ""))):
-            continue
-        entries[name] = {
-            "value": figure.value,
-            "unit": figure.unit,
-            "kind": figure.kind,
-            "source": figure.source,
-        }
-    lines = [f"{key}: {document[key]}" for key in ("name", "like") if key in document]
-    lines.append("figures:")
-    for name in FIGURES:
-        if name in entries:
-            flow = yaml.safe_dump(entries[name], default_flow_style=True, sort_keys=False, width=10_000)
-            lines.append(f"  {name}: {flow.strip()}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if name in entries and LEFT_ALONE.search(entries[name].source):
+            continue  # fitted on whole runs: a short benchmark does not know better
+        entries[name] = figure
+    residuals = Residuals(**document["residuals"]) if "residuals" in document else None
+    text = calibration_text(document["name"], entries, residuals, document.get("like"))
+    path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

@@ -1,16 +1,20 @@
 """``plan cases``: the bundled clusters, models and jobs."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from planner.cli.completing import case_names
+from planner.cli.completing import case_names, source_names
 from planner.cli.interrupt import Interrupt
+
+PUBLISHED = "published"
+"""The name under which ``run`` knows the tables of published training runs."""
 
 
 @click.group(short_help="Bundled clusters, models and jobs: list them, run them.")
 def command() -> None:
-    """Bundled cases: a cluster, a model and a job each."""
+    """Bundled cases: a cluster, a model and a job each; and published training runs to compare with."""
 
 
 @command.command("list")
@@ -22,7 +26,7 @@ def list_command(as_json: bool) -> None:
 
     if as_json:
         names = {"clusters": cases.cluster_names(), "models": cases.model_names()}
-        echo_json({"cases": cases.list_cases(), **names})
+        echo_json({"cases": cases.list_cases(), **names, "published": list(cases.published_sources()["sources"])})
         return
     rows = [
         (
@@ -37,15 +41,65 @@ def list_command(as_json: bool) -> None:
     click.echo(table(("case", "GPUs", "cluster", "model", "job"), rows, text=(0, 2, 3)))
     click.echo(f"\nclusters: {', '.join(cases.cluster_names())}")
     click.echo(f"\nmodels: {', '.join(cases.model_names())}")
+    click.echo(f"\npublished runs ('plan cases run published'): {', '.join(cases.published_sources()['sources'])}")
 
 
 @command.command("run")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=case_names)
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="S", help="Per case, in seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="S",
+    shell_complete=source_names,
+    help="published: only this source (repeatable).",
+)
+@click.option("--worst", type=click.IntRange(0), metavar="N", help="published: how many of the worst rows to show.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.svg",
+    help="published: predicted against measured; FILE.png with matplotlib.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.csv",
+    help="published: every row with its errors.",
+)
+@click.option("--markdown", is_flag=True, help="published: the README's accuracy table.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="published: your figures, over the catalogue's.")
 @click.pass_context
-def run_command(ctx: click.Context, names: tuple[str, ...], time_limit: float | None, as_json: bool) -> None:
-    """Solve the cases NAME..., or all of them with 'all'. Exit code 1 when one ends unexpectedly."""
+def run_command(
+    ctx: click.Context, /, names: tuple[str, ...], time_limit: float | None, as_json: bool, **published: Any
+) -> None:
+    """Solve the cases NAME..., or all of them with 'all'. Exit code 1 when one ends unexpectedly.
+
+    'published' instead predicts the bundled published training runs and shows how good that is: errors by
+    source, rank correlation and regret of sweeps, verdicts on memory, and the worst rows.
+    """
+    from planner.cli.published import Wanted, run_published
+
+    wanted = Wanted(**published)
+    if names == (PUBLISHED,):
+        if time_limit is not None:
+            raise click.UsageError("--time-limit goes with cases that are solved, not with 'published'.")
+        if as_json and wanted.markdown:
+            raise click.UsageError("--json and --markdown exclude each other.")
+        run_published(wanted, as_json)
+        return
+    if PUBLISHED in names:
+        raise click.UsageError("'published' stands alone: run the other cases with a second command.")
+    if wanted.anything:
+        options = "--source, --worst, --plot, --output, --markdown and --calibration"
+        raise click.UsageError(f"{options} go with 'plan cases run published'.")
+    _solve_cases(ctx, names, time_limit, as_json)
+
+
+def _solve_cases(ctx: click.Context, names: tuple[str, ...], time_limit: float | None, as_json: bool) -> None:
     import cases
     from planner.cli.output import echo_json, table
 

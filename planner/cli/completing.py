@@ -21,7 +21,13 @@ def model_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[
 def case_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     import cases
 
-    return _matching(["all", *(case["name"] for case in cases.list_cases())], begun)
+    return _matching(["all", "published", *(case["name"] for case in cases.list_cases())], begun)
+
+
+def source_names(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    import cases
+
+    return _matching(cases.published_sources()["sources"], begun)
 
 
 def _matching(names: Iterable[str], begun: str, files: bool = False) -> list[CompletionItem]:

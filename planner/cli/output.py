@@ -50,3 +50,7 @@ def milliseconds(seconds: float) -> str:
 
 def percent(share: float) -> str:
     return f"{share * 100:.2f} %"
+
+
+def plus_minus(share: float) -> str:
+    return f"+- {share * 100:.1f} %"

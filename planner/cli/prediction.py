@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from planner.cli.output import gigabytes, milliseconds, percent, plain, table
+from planner.cli.output import gigabytes, milliseconds, percent, plain, plus_minus, table
 
 if TYPE_CHECKING:
+    from planner.plan.prediction import Intervals
     from planner.predict import Prediction
+    from planner.uncertainty import Uncertainty
 
 
 def as_mapping(found: "Prediction") -> dict[str, Any]:
@@ -18,6 +20,7 @@ def as_mapping(found: "Prediction") -> dict[str, Any]:
         "capacity_bytes": found.capacity_bytes,
         "feasible": found.feasible,
         "shortfall_bytes": found.shortfall_bytes,
+        "uncertainty": found.uncertainty.around(found.step_seconds, found.peak_memory_bytes),
         "boundaries": list(found.boundaries),
         "price": plain(found.price),
     }
@@ -27,8 +30,13 @@ def describe(found: "Prediction") -> str:
     """Times first, then a line a stage."""
     price, configuration = found.price, found.configuration
     fields = " ".join(f"{name}={value}" for name, value in plain(configuration).items())
-    verdict = "fits" if found.feasible else f"DOES NOT FIT: {gigabytes(found.shortfall_bytes)} GB short"
-    peak_line = f"{gigabytes(found.peak_memory_bytes)} of {gigabytes(found.capacity_bytes)} GB: {verdict}"
+    spread = found.uncertainty
+    verdict = f"DOES NOT FIT: {gigabytes(found.shortfall_bytes)} GB short"
+    if found.feasible:
+        certain = found.peak_memory_bytes * (1 + spread.peak_memory_bytes.share) <= found.capacity_bytes
+        verdict = "fits" if certain else "fits, by less than its +-"
+    used = f"{gigabytes(found.peak_memory_bytes)} of {gigabytes(found.capacity_bytes)} GB"
+    peak_line = f"{used} {plus_minus(spread.peak_memory_bytes.share)}: {verdict}"
     rows = []
     for index, stage in enumerate(price.stages):
         forward = sum(chunk.forward_seconds for chunk in stage.chunks)
@@ -48,12 +56,20 @@ def describe(found: "Prediction") -> str:
         [
             fields,
             "",
-            f"Step time    {found.step_seconds:.4g} s (modelled)",
+            f"Step time    {found.step_seconds:.4g} s {plus_minus(spread.step_seconds.share)} (modelled)",
             f"Throughput   {found.tokens_per_second_per_gpu:,.0f} tokens/s/GPU",
             f"MFU          {percent(found.mfu)}",
             f"Bubble       {percent(price.bubble_fraction)}",
             f"Peak memory  {peak_line}",
+            *spread_lines(spread, "Within +-    "),
             "",
             table(("stage", "GB used", "GB free", "forward ms", "backward ms", "in flight"), rows),
         ]
     )
+
+
+def spread_lines(found: "Uncertainty | Intervals", label: str) -> list[str]:
+    """What the +- of a step and of a peak mean: two lines, the first after ``label``."""
+    parts = (("step time", found.step_seconds), ("peak memory", found.peak_memory_bytes))
+    said = [f"80 % of {s.rows} published runs ({s.kind}), {name}" for name, s in parts]
+    return [f"{label}{said[0]}", f"{'':<{len(label)}}{said[1]}"]

@@ -12,6 +12,7 @@ from planner.cli.progress import Line
 
 if TYPE_CHECKING:
     from planner.published import PredictedRow, Score
+    from planner.published.scores import Errors
 
 ADDED = ("predicted_step_time_s", "predicted_peak_mem_gb", "predicted_status", "predicted_assumptions")
 
@@ -63,18 +64,19 @@ def _csv(found: "list[PredictedRow]") -> str:
 def _report(found: "list[Score]") -> str:
     rows = [
         (
-            s.source_id,
+            s.name,
             s.rows,
             s.predicted,
             s.infeasible,
-            *(_share(e) for e in (s.time_mean, s.time_p90, s.memory_mean, s.memory_p90)),
+            *_shares(s.time),
+            *_shares(s.memory),
         )
         for s in found
     ]
     header = ("source", "rows", "predicted", "over memory", "time mean", "p90", "memory mean", "p90")
-    refused = [f"{s.source_id}: {count} refused: {why}" for s in found for why, count in s.refused.items()]
+    refused = [f"{s.name}: {count} refused: {why}" for s in found for why, count in s.refused.items()]
     return "\n".join([table(header, rows), *refused])
 
 
-def _share(error: float | None) -> str:
-    return "-" if error is None else f"{error:.1%}"
+def _shares(found: "Errors | None") -> tuple[str, str]:
+    return ("-", "-") if found is None else (f"{found.mean:.1%}", f"{found.p90:.1%}")

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from planner.cli.output import gigabytes, milliseconds, percent, table
+from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
+from planner.cli.prediction import spread_lines
 
 if TYPE_CHECKING:
     from costmodels.configuration import Job
@@ -65,16 +66,19 @@ def _times(plan: "Plan") -> str:
         "overhead": found.overhead_seconds,
     }
     inside = ", ".join(f"{kind} {seconds:.3g} s" for kind, seconds in exposed.items()) or "none"
+    spread = found.uncertainty
     return "\n".join(
         [
-            f"Step time      {found.step_seconds:.4g} s (modelled)",
+            f"Step time      {found.step_seconds:.4g} s {plus_minus(spread.step_seconds.share)} (modelled)",
             f"Throughput     {found.tokens_per_second_per_gpu:,.0f} tokens/s/GPU, "
             f"{found.tokens_per_second:,.0f} tokens/s",
             f"MFU            {percent(found.mfu)}",
             f"Bubble         {percent(found.bubble_fraction)} of the pipeline",
             "Step parts     " + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in parts.items() if seconds > 0),
             f"Exposed comm.  inside the pipeline's passes: {inside}",
-            f"Peak memory    {gigabytes(found.peak_memory_bytes)} GB on stage {found.peak_memory_stage}",
+            f"Peak memory    {gigabytes(found.peak_memory_bytes)} GB {plus_minus(spread.peak_memory_bytes.share)} "
+            f"on stage {found.peak_memory_stage}",
+            *spread_lines(spread, "Within +-      "),
         ]
     )
 

@@ -19,6 +19,7 @@ from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions
 from planner.plan.prediction import MfuConvention
 from planner.plan.writing import seal
+from planner.uncertainty import facets, uncertainty_of
 
 
 def build_plan(
@@ -175,4 +176,5 @@ def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice) -> d
         "mfu_convention": get_args(MfuConvention)[0],
         "peak_memory_bytes": peak,
         "peak_memory_stage": peaks.index(peak),
+        "uncertainty": uncertainty_of(facets(cluster, model, job)).around(price.step_seconds, peak),
     }

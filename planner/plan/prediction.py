@@ -2,12 +2,34 @@
 
 from typing import Literal
 
-from planner.plan.strict import Amount, Index, Strict
+from planner.plan.strict import Amount, Degree, Index, Strict
+from planner.uncertainty import Meaning
 
 MfuConvention = Literal[
     "6 x multiply-adds of GEMMs per token (lookup excluded, output head included) + causal attention; "
     "dense peak of the job's precision"
 ]
+
+
+class Interval(Strict):
+    """Around one figure of the prediction: value x (1 - ``share``), but not below 0, to value x
+    (1 + ``share``). ``kind``: the published runs the share comes from; ``sources``: rows of each source,
+    ``rows`` of them all."""
+
+    share: Amount
+    low: Amount
+    high: Amount
+    kind: str
+    rows: Degree
+    sources: dict[str, Degree]
+
+
+class Intervals(Strict):
+    """How far published runs of the plan's kind, or of a coarser one, were from their predictions."""
+
+    meaning: Meaning
+    step_seconds: Interval
+    peak_memory_bytes: Interval
 
 
 class Prediction(Strict):
@@ -34,6 +56,7 @@ class Prediction(Strict):
     mfu_convention: MfuConvention
     peak_memory_bytes: Amount
     peak_memory_stage: Index
+    uncertainty: Intervals
 
 
 class FigureSource(Strict):

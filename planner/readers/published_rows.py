@@ -5,7 +5,7 @@ recorded in words: a prediction is only as good as they are.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from planner.readers.published.cells import Refusal, details, number, text
-from planner.readers.published.clusters import cluster_of, gpu_count
+from planner.readers.published.clusters import cluster_of, gpu_count, within
 from planner.readers.published.configurations import configurations, dense_degrees, expert_degrees
 from planner.readers.published.jobs import job_of
 from planner.readers.published.models import model_of
@@ -57,34 +57,44 @@ class Row:
     memory_rank: Literal["max", "last"]
     memory_reserved: bool
 
+    def without_cells(self) -> "Row":
+        """The same question and measured values, to compare rows of two tables."""
+        return replace(self, cells={})
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a table, in order. Raises ``TableError`` when the file is not a table."""
+
+def read_rows(path: str | Path, cluster: Cluster | None = None) -> Iterator[Row]:
+    """Every row of a table, in order: on nodes of ``cluster`` if one is given, else on those that are
+    usual for the row's GPU. Raises ``TableError`` when the file is not a table."""
     table = read_table(Path(path))
     for line, cells in enumerate(table.rows, start=2):
-        request, refusal = None, ""
-        try:
-            request = _request(cells)
-        except Refusal as reason:
-            refusal = str(reason)
-        except SpecError as error:
-            refusal = str(error).splitlines()[0]
-        unit = text(cells, "peak_mem_unit").upper()
-        yield Row(
-            row_id=text(cells, "row_id") or f"line {line}",
-            source_id=text(cells, "source_id") or Path(path).stem,
-            cells=cells,
-            request=request,
-            refusal=refusal,
-            measured_seconds=_measured_seconds(cells, request),
-            measured_memory=_positive(number(cells, "peak_mem_gb")),
-            memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
-            memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
-            memory_reserved="reserved" in text(cells, "peak_mem_kind").lower(),
-        )
+        yield read_row(cells, f"line {line}", Path(path).stem, cluster)
 
 
-def _request(cells: Cells) -> RowRequest:
+def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | None = None) -> Row:
+    """One row; ``row_id`` and ``source_id`` stand in where its own cells are blank."""
+    request, refusal = None, ""
+    try:
+        request = _request(cells, cluster)
+    except Refusal as reason:
+        refusal = str(reason)
+    except SpecError as error:
+        refusal = str(error).splitlines()[0]
+    unit = text(cells, "peak_mem_unit").upper()
+    return Row(
+        row_id=text(cells, "row_id") or row_id,
+        source_id=text(cells, "source_id") or source_id,
+        cells=cells,
+        request=request,
+        refusal=refusal,
+        measured_seconds=_measured_seconds(cells, request),
+        measured_memory=_positive(number(cells, "peak_mem_gb")),
+        memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
+        memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
+        memory_reserved="reserved" in text(cells, "peak_mem_kind").lower(),
+    )
+
+
+def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     extra = details(cells)
     refuse_by_name(cells, extra)
     assumptions: list[str] = []
@@ -93,7 +103,7 @@ def _request(cells: Cells) -> RowRequest:
     model = model_of(cells, job.sequence_length, tp, assumptions)
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
-    cluster = cluster_of(cells, gpus, assumptions)
+    cluster = cluster_of(cells, gpus, assumptions) if given is None else within(given, cells, gpus)
     choices = configurations(cells, extra, model, job, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
@@ -129,4 +139,4 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-__all__ = ["Row", "RowRequest", "TableError", "read_rows"]
+__all__ = ["Row", "RowRequest", "TableError", "read_row", "read_rows"]

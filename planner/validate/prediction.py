@@ -2,6 +2,7 @@
 
 from costmodels.flops import model_flops
 from planner.plan import Plan
+from planner.uncertainty import Spread, facets, kinds
 from planner.validate.findings import Report
 
 
@@ -55,3 +56,20 @@ def check_prediction(plan: Plan, report: Report) -> None:
             peaks.index(max(peaks)),
             "first stage with the largest peak",
         )
+    check_uncertainty(plan, report)
+
+
+def check_uncertainty(plan: Plan, report: Report) -> None:
+    """The intervals follow from the figures they are around, and their kind is one the plan is of.
+
+    The shares themselves are of the release that wrote the plan: residuals of published runs, not figures
+    that the plan's inputs lead to.
+    """
+    figures = plan.prediction
+    own = list(kinds(facets(plan.cluster(), plan.model(), plan.job())))
+    for name, value in (("step_seconds", figures.step_seconds), ("peak_memory_bytes", figures.peak_memory_bytes)):
+        interval, path = getattr(figures.uncertainty, name), f"/prediction/uncertainty/{name}"
+        spread = Spread(kind=interval.kind, share=interval.share, sources=interval.sources)
+        rule, expected = "prediction.uncertainty", spread.around(value)
+        report.same_fields(rule, path, interval.model_dump(), expected, "follows from figure, share and sources")
+        report.require(interval.kind in own, rule, f"{path}/kind", f"is none of {'; '.join(own)}", interval.kind)

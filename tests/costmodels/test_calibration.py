@@ -6,12 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from costmodels.calibration import (
     FIGURES,
     Calibration,
     CalibrationError,
+    Figure,
+    Residuals,
+    bundled_calibration,
     bundled_calibrations,
+    bundled_name,
+    calibration_text,
     load_calibration,
 )
 from costmodels.hardware import Gpu
@@ -135,3 +142,71 @@ def test_a_figure_and_its_provenance_change_together() -> None:
     assert calibration.scale_out_fraction != 0.5
     with pytest.raises(CalibrationError, match=r"scale_out_fraction: 0\.5.*adjusted"):
         replace(calibration, scale_out_fraction=0.5)
+
+
+WORDS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1)
+
+
+@given(
+    name=WORDS,
+    source=WORDS,
+    values=st.dictionaries(st.sampled_from(FIGURES), st.floats(1e-9, 1e12), max_size=5),
+    residuals=st.none() | st.builds(Residuals, seconds_p80=st.floats(0, 1e3), rows=st.integers(1, 10**6)),
+)
+def test_a_written_file_reloads_to_the_same_figures_and_residuals(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    source: str,
+    values: dict[str, float],
+    residuals: Residuals | None,
+) -> None:
+    base = load_calibration(gpu())
+    changed = {k: Figure(value=v, unit=base.figures[k].unit, kind="fitted", source=source) for k, v in values.items()}
+    path = tmp_path_factory.mktemp("written") / "ours.yaml"
+    path.write_text(calibration_text(name, changed, residuals), encoding="utf-8")
+    found = load_calibration(gpu(), path)
+    assert (found.name, found.residuals) == (name, residuals)
+    assert found.figures == {**base.figures, **changed}
+    assert Calibration.from_mapping(json.loads(json.dumps(found.to_mapping()))) == found
+
+
+def test_an_unknown_figure_is_not_written() -> None:
+    figure = Figure(value=1.0, unit="factor", kind="fitted", source="s")
+    with pytest.raises(CalibrationError, match="gemm_clock: unknown figure"):
+        calibration_text("ours", {"gemm_clock": figure})
+
+
+@pytest.mark.parametrize(
+    ("residuals", "message"),
+    [
+        ("3", "residuals: 3: write"),
+        ("{rows: 3}", "residuals.seconds_p80: None"),
+        ("{seconds_p80: -0.1, rows: 3}", "residuals.seconds_p80: -0.1"),
+        ("{seconds_p80: 0.1, rows: 0}", "residuals.rows: 0"),
+        ("{seconds_p80: 0.1, rows: 2.5}", "residuals.rows: 2.5"),
+        ("{seconds_p80: 0.1, rows: 2, p99: 1}", "residuals: p99: unknown key"),
+    ],
+)
+def test_faulty_residuals_are_refused_with_file_key_and_value(tmp_path: Path, residuals: str, message: str) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_text(f"name: ours\nfigures: {{}}\nresiduals: {residuals}\n")
+    with pytest.raises(CalibrationError, match=f"ours.yaml.*{message}"):
+        load_calibration(gpu(), path)
+
+
+def test_residuals_are_those_of_the_figures_as_they_were_fitted(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_text("name: ours\nfigures: {}\nresiduals: {seconds_p80: 0.03, rows: 12}\n")
+    found = load_calibration(gpu(), path)
+    assert found.residuals == Residuals(seconds_p80=0.03, rows=12)
+    assert found.adjusted(kind="assumed", source="what if", step_seconds=1.0).residuals is None
+
+
+def test_the_bundled_figures_of_a_gpu_depend_on_its_software() -> None:
+    assert bundled_name(gpu(), "megatron") == "h100"
+    assert bundled_name(gpu(), "pytorch") == "h100-pytorch"
+    assert bundled_name(gpu("h20", "hopper")) == "hopper"
+    assert bundled_name(gpu("tpu-v5", "tensorcore")) is None
+    assert bundled_calibration("h100") == load_calibration(gpu())
+    with pytest.raises(CalibrationError, match=r"h20: no bundled calibration; known are a100"):
+        bundled_calibration("h20")

@@ -1,6 +1,7 @@
 """The cluster of a row: GPU and node from columns, NICs by GPU generation."""
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from math import lcm
 
@@ -81,3 +82,24 @@ def gpu_count(cells: Cells, ranks: int, expert_ranks: int, assumptions: list[str
     gpus = lcm(node, ranks, expert_ranks)
     assumptions.append(f"n_gpus {gpus}: the fewest whole nodes that hold the degrees")
     return gpus
+
+
+def within(cluster: Cluster, cells: Cells, gpus: int) -> Cluster:
+    """``gpus`` GPUs of ``cluster``, whole nodes of it; a refusal for a row of other GPUs."""
+    stated = text(cells, "gpu").lower()
+    if stated and not cluster.gpu.name.lower().startswith(stated):
+        raise Refusal(f"GPU {stated.upper()}, where the cluster has {cluster.gpu.name}")
+    per_node = min(gpus, cluster.gpus_per_node)
+    if gpus % per_node:
+        raise Refusal(f"n_gpus={gpus} is not a multiple of the cluster's gpus_per_node={per_node}")
+    return replace(cluster, nodes=gpus // per_node, gpus_per_node=per_node, domain_gpus=min(cluster.domain_gpus, gpus))
+
+
+def usual_node(part: str) -> Cluster | None:
+    """One node of the catalogue's ``part`` as that generation is built; None where none is usual."""
+    gpu = next((name for (name, _), known in PARTS.items() if known == part), None)
+    if gpu is None:
+        return None
+    per_node = 4 if gpu.startswith("G") else 8
+    domain = RACK_GPUS if gpu.startswith("G") else per_node
+    return _cluster(part, NVLINK[gpu[0]], domain // per_node, per_node, domain, NIC_GBPS[gpu])

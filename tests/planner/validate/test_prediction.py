@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.uncertainty import Spread
 from tests.planner.plan import samples
 from tests.planner.validate.corruption import rules
 
@@ -37,3 +38,31 @@ def test_exposed_communication_is_priced_again() -> None:
     less = {**plan.prediction.exposed_seconds, "tensor": 0.0}
     found = rules(plan, prediction__exposed_seconds=less)
     assert found == {("price.step", "/prediction/exposed_seconds")}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("share", 0.5),
+        ("low", 0.0),
+        ("high", 1e30),
+        ("rows", 10_000),
+        ("sources", {"dgxc": 1}),
+        ("kind", "ampere, dense"),
+        ("kind", "hopper, experts"),
+    ],
+)
+@pytest.mark.parametrize("figure", ["step_seconds", "peak_memory_bytes"])
+def test_an_interval_follows_from_its_figure_share_and_kind(figure: str, path: str, value: object) -> None:
+    plan = samples.interleaved_dense()
+    found = rules(plan, **{f"prediction__uncertainty__{figure}__{path}": value})
+    assert {rule for rule, _ in found} == {"prediction.uncertainty"}
+    assert all(where.startswith(f"/prediction/uncertainty/{figure}/") for _, where in found)
+
+
+def test_an_interval_of_other_published_runs_is_no_finding() -> None:
+    """A plan of another release: its shares are of the rows that release knew."""
+    plan = samples.interleaved_dense()
+    seconds = plan.prediction.step_seconds
+    other = Spread(kind="hopper, dense", share=0.5, sources={"somewhere": 21}).around(seconds)
+    assert rules(plan, prediction__uncertainty__step_seconds=other) == set()

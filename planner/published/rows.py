@@ -1,12 +1,10 @@
-"""Predict every row of a table of published runs, and score the predictions against it."""
+"""Predict every row of a table of published runs."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from costmodels.calibration import Calibration
 from planner.predict import Prediction, predict
 from planner.pricing import calibration_for
 from planner.readers.published_rows import Row, RowRequest
@@ -69,7 +67,7 @@ def predict_rows(rows: Iterable[Row], calibration: Path | None = None) -> Iterat
         )
 
 
-def best_choice(request: RowRequest, calibration: Path | None = None) -> Prediction:
+def best_choice(request: RowRequest, calibration: Calibration | Path | None = None) -> Prediction:
     """The fastest of the request's configurations that fit, else the one that overflows least.
 
     Raises ``IllegalConfiguration`` when none of them exists.
@@ -105,47 +103,3 @@ def _held(row: Row, calibration: Path | None) -> float:
 def allocated_bytes(found: Prediction, row: Row) -> float:
     peaks = [s.memory.peak_bytes - s.memory.runtime_bytes for s in found.price.stages]
     return peaks[-1] if row.memory_rank == "last" else max(peaks)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """How one source was predicted. Errors are shares of the measured value; None without any."""
-
-    source_id: str
-    rows: int
-    predicted: int
-    infeasible: int
-    refused: dict[str, int]
-    time_mean: float | None
-    time_p90: float | None
-    memory_mean: float | None
-    memory_p90: float | None
-
-
-def scores(predicted: Iterable[PredictedRow]) -> list[Score]:
-    """One score a source, in order of appearance: mean and 90th percentile of absolute errors."""
-    groups: dict[str, list[PredictedRow]] = {}
-    for row in predicted:
-        groups.setdefault(row.row.source_id, []).append(row)
-    return [_score(source, rows) for source, rows in groups.items()]
-
-
-def _score(source: str, rows: list[PredictedRow]) -> Score:
-    time_mean, time_p90 = _statistics([r.time_error for r in rows])
-    memory_mean, memory_p90 = _statistics([r.memory_error for r in rows])
-    return Score(
-        source_id=source,
-        rows=len(rows),
-        predicted=sum(r.seconds is not None for r in rows),
-        infeasible=sum(r.status == "infeasible" for r in rows),
-        refused=dict(Counter(r.reason for r in rows if r.seconds is None).most_common()),
-        time_mean=time_mean,
-        time_p90=time_p90,
-        memory_mean=memory_mean,
-        memory_p90=memory_p90,
-    )
-
-
-def _statistics(errors: Iterable[float | None]) -> tuple[float | None, float | None]:
-    found = np.abs([error for error in errors if error is not None])
-    return (float(found.mean()), float(np.quantile(found, 0.9))) if len(found) else (None, None)

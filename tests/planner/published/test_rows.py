@@ -158,8 +158,9 @@ def test_scores_are_means_and_percentiles_of_absolute_errors(tmp_path: Path) -> 
     found = [PredictedRow(row=measured, status="ok", seconds=seconds) for seconds in (11.0, 8.0, 13.0)]
     found.append(PredictedRow(row=measured, status="unsupported: LoRA"))
     (score,) = scores(found)
-    assert (score.source_id, score.rows, score.predicted) == ("korthikanti22", 4, 3)
-    assert score.time_mean == pytest.approx(0.2)
-    assert score.time_p90 == pytest.approx(0.28)
-    assert score.memory_mean is None
+    assert (score.name, score.rows, score.predicted) == ("korthikanti22", 4, 3)
+    assert score.time is not None
+    assert (score.time.rows, score.time.mean, score.time.p90) == (3, pytest.approx(0.2), pytest.approx(0.28))
+    assert score.time.bias == pytest.approx(0.2 / 3)
+    assert score.memory is None
     assert score.refused == {"LoRA": 1}

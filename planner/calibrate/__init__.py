@@ -1,0 +1,1 @@
+"""Figures of a calibration from measurements: kernels, collectives and whole steps."""
