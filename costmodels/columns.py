@@ -1,20 +1,21 @@
 """Many configurations side by side: one array per degree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration
+from costmodels.configuration import Configuration, Recompute
 from costmodels.sharding import Degree, Shards
 
 SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs")
+INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes RECOMPUTE_LEVELS."""
+    """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes ``levels``."""
 
     tp: Degree
     sp: Degree
@@ -27,33 +28,37 @@ class Columns:
     etp: Degree
     mbs: Degree
     recompute: Degree
+    levels: tuple[Recompute, ...]
 
     def __len__(self) -> int:
         return len(self.tp)
 
     @classmethod
     def of(cls, configurations: Sequence[Configuration]) -> "Columns":
-        def column(name: str) -> Degree:
-            values = [getattr(configuration, name) for configuration in configurations]
-            if name == "recompute":
-                values = [RECOMPUTE_LEVELS.index(value) for value in values]
-            return np.array(values, dtype=np.int64)
-
-        return cls(**{field.name: column(field.name) for field in fields(cls)})
+        levels = tuple(dict.fromkeys(configuration.recompute for configuration in configurations))
+        columns = {
+            name: np.array([getattr(configuration, name) for configuration in configurations], dtype=np.int64)
+            for name in INTEGER_FIELDS
+        }
+        recompute = np.array([levels.index(configuration.recompute) for configuration in configurations], np.int64)
+        return cls(**columns, recompute=recompute, levels=levels)
 
     def row(self, index: int) -> Configuration:
-        values = {field.name: int(getattr(self, field.name)[index]) for field in fields(self)}
-        return Configuration(**{**values, "recompute": RECOMPUTE_LEVELS[values["recompute"]]})  # type: ignore[arg-type]
+        values = {name: int(getattr(self, name)[index]) for name in INTEGER_FIELDS}
+        return Configuration(**values, recompute=self.levels[self.recompute[index]])
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Columns":
-        return Columns(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        taken = {name: getattr(self, name)[chosen] for name in (*INTEGER_FIELDS, "recompute")}
+        return Columns(**taken, levels=self.levels)
 
     def shards(self) -> tuple[Shards, NDArray[np.int64]]:
         """The distinct layer shards and, for each configuration, which one it uses."""
-        table = np.stack([getattr(self, name) for name in SHARD_FIELDS], axis=1)
-        distinct, index = np.unique(table, axis=0, return_inverse=True)
-        columns = {name: distinct[:, i] for i, name in enumerate(SHARD_FIELDS)}
-        return Shards(**columns), index.reshape(-1)
+        key = np.zeros(len(self), dtype=np.int64)
+        for name in SHARD_FIELDS:  # one number a row, as rows of a table are slow to sort
+            values, code = np.unique(getattr(self, name), return_inverse=True)
+            key = key * len(values) + code.reshape(-1)
+        _, first, index = np.unique(key, return_index=True, return_inverse=True)
+        return Shards(**{name: getattr(self, name)[first] for name in SHARD_FIELDS}), index.reshape(-1)
 
     @property
     def dense_replicas(self) -> Degree:

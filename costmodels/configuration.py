@@ -8,8 +8,9 @@ Dispatch = Literal["all-to-all", "deduplicated"]
 Scaling = Literal["tensor", "block"]
 Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
-Recompute = Literal["none", "selective", "full"]
-RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
+MomentPrecision = Literal["fp32", "bf16"]
+Recompute = str
+"""``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +18,21 @@ class Job:
     """What to train: ``global_batch`` sequences of ``sequence_length`` tokens per optimizer step.
 
     ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
-    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean.
-    ``gradient_overlap``: gradients are reduced behind the last backward pass and updated weights
-    gathered behind the first forward pass. ``tensor_overlap``: tensor-parallel collectives run in
-    pieces beside the GEMMs they feed (``tp-comm-overlap``). ``gradients``: what they are kept and
-    reduced in. ``software``: whose kernels run, Megatron-LM's and Transformer Engine's fused ones or
-    PyTorch's own; it picks the calibration. ``dispatch``: how tokens reach experts, a plain
-    all-to-all of every copy, or copies to one NVLink domain sent across once (DeepEP, HybridEP).
-    ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or one a block (MXFP8,
-    blockwise). ``expert_overlap``: dispatch and combine run beside the computation of another
-    micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not launched.
+    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean. ``gradient_overlap``:
+    gradients are reduced behind the last backward pass and updated weights gathered behind the first
+    forward pass. ``tensor_overlap``: tensor-parallel collectives run in pieces beside the GEMMs they feed
+    (``tp-comm-overlap``). ``gradients``: what they are kept and reduced in. ``moments``: what Adam's two
+    are kept in (bf16: Megatron's precision-aware optimizer). ``fused_loss``: the loss writes its gradient
+    over the logits (Transformer Engine's cross-entropy). ``dropout``: hidden states and attention
+    probabilities are dropped at random, and masks kept. ``offloaded_layers``: the activations of that
+    many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
+    no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
+    Transformer Engine's fused ones or PyTorch's own; it picks the calibration. ``dispatch``: how tokens
+    reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
+    (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
+    one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of
+    another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not
+    launched.
     """
 
     global_batch: int
@@ -37,6 +43,10 @@ class Job:
     gradient_overlap: bool = True
     tensor_overlap: bool = True
     gradients: GradientPrecision = "fp32"
+    moments: MomentPrecision = "fp32"
+    fused_loss: bool = False
+    dropout: bool = False
+    offloaded_layers: int = 0
     software: Software = "megatron"
     dispatch: Dispatch = "all-to-all"
     scaling: Scaling = "tensor"
@@ -55,7 +65,8 @@ class Configuration:
     ``tp`` tensor, ``sp`` sequence parallelism over the tensor group (0 or 1), ``cp`` context,
     ``pp`` pipeline stages, ``vp`` model chunks per stage, ``dp`` data-parallel replicas
     (gpus / (tp cp pp)), ``zero`` stage 0-3 (1 is Megatron's distributed optimizer), ``ep`` expert,
-    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level.
+    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level
+    (``costmodels.recompute``).
     """
 
     tp: int = 1

@@ -5,16 +5,17 @@ multi-token-prediction layers, the loss head. Items of one type cost the same, s
 type numbers over a small table of prices.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.architecture import LayerKind, Model, Moe
-from costmodels.configuration import RECOMPUTE_LEVELS, Job, Recompute
+from costmodels.configuration import Job, Recompute
 from costmodels.layers import LayerBuilder
 from costmodels.operators import Operator, Passes, System, exposed_seconds
+from costmodels.recompute import ATTENTION_MODULES, FEED_FORWARD_MODULES, FULL, modules_of
 from costmodels.sharding import Column, Shards
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -63,11 +64,12 @@ def chain_of(model: Model) -> Chain:
 class ItemCosts:
     """Prices of every item type on every shard: arrays of shape [types, shards].
 
-    Seconds are of one micro-batch, exposed communication inside. ``recompute_seconds`` and
-    ``saved_bytes`` are by recompute level (first axis, in the order of ``RECOMPUTE_LEVELS``).
-    ``live_bytes`` is what the item keeps without recompute: full recompute rebuilds it for one item
-    at a time. ``widest_weight`` is the largest single weight matrix in elements. ``exposed`` holds
-    the communication share of forward and of backward seconds by kind of group.
+    Seconds are of one micro-batch, exposed communication inside. ``recompute_seconds``, ``saved_bytes``
+    and ``rebuilt_bytes`` have the recompute levels asked for as first axis. ``rebuilt_bytes`` is what
+    recompute rebuilds and holds at once, for one item at a time: a whole layer, or what was dropped in
+    its attention or its feed-forward half (both norms counted with either).
+    ``widest_weight`` is the largest single weight matrix in elements. ``exposed`` holds the
+    communication share of forward and of backward seconds by kind of group.
     """
 
     forward_seconds: Column
@@ -75,7 +77,7 @@ class ItemCosts:
     weight_grad_seconds: Column
     recompute_seconds: Column
     saved_bytes: Column
-    live_bytes: Column
+    rebuilt_bytes: Column
     dense_parameters: Column
     expert_parameters: Column
     widest_weight: Column
@@ -87,9 +89,9 @@ class _Item:
     """One row of the table before stacking."""
 
     passes: Passes
-    recompute: Mapping[Recompute, Column]
-    saved: Mapping[Recompute, Column]
-    live: Column
+    recompute: Column
+    saved: Column
+    rebuilt: Column
     dense: Column
     expert: Column
     widest: Column
@@ -99,10 +101,12 @@ class _Item:
 EXPOSED_KINDS = ("tensor", "context", "expert")
 
 
-def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCosts:
-    """Price every item type of ``model`` on every shard."""
+def item_costs(
+    model: Model, job: Job, shards: Shards, system: System, levels: Sequence[Recompute] = ("none",)
+) -> ItemCosts:
+    """Price every item type of ``model`` on every shard, at each of the recompute ``levels``."""
     build = LayerBuilder(model.hidden, job, shards, system)
-    price = _Pricer(job, shards, system)
+    price = _Pricer(job, shards, system, levels)
     items = [
         price.plain(build.embedding(model)),
         *(price.layer(build.layer(kind), kind) for kind in model.kinds),
@@ -116,9 +120,9 @@ def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCo
         forward_seconds=np.stack([item.passes.forward for item in items]),
         input_grad_seconds=np.stack([item.passes.input_grad for item in items]),
         weight_grad_seconds=np.stack([item.passes.weight_grad for item in items]),
-        recompute_seconds=np.stack([[item.recompute[r] for item in items] for r in RECOMPUTE_LEVELS]),
-        saved_bytes=np.stack([[item.saved[r] for item in items] for r in RECOMPUTE_LEVELS]),
-        live_bytes=np.stack([item.live for item in items]),
+        recompute_seconds=np.stack([item.recompute for item in items], axis=1),
+        saved_bytes=np.stack([item.saved for item in items], axis=1),
+        rebuilt_bytes=np.stack([item.rebuilt for item in items], axis=1),
         dense_parameters=np.stack([item.dense for item in items]),
         expert_parameters=np.stack([item.expert for item in items]),
         widest_weight=np.stack([item.widest for item in items]),
@@ -129,18 +133,16 @@ def item_costs(model: Model, job: Job, shards: Shards, system: System) -> ItemCo
 class _Pricer:
     """Adds up operators over the columns of ``shards``."""
 
-    def __init__(self, job: Job, shards: Shards, system: System) -> None:
+    def __init__(self, job: Job, shards: Shards, system: System, levels: Sequence[Recompute]) -> None:
         self.job = job
         self.system = system
         self.shards = shards
+        self.levels = levels
         self.zero = np.zeros(len(shards))
 
     def plain(self, operators: Sequence[Operator]) -> _Item:
         """The embedding or the head: never recomputed."""
-        item = self._sum(operators)
-        nothing = dict.fromkeys(RECOMPUTE_LEVELS, self.zero)
-        saved = dict.fromkeys(RECOMPUTE_LEVELS, item.live)
-        return replace(item, recompute=nothing, saved=saved)
+        return self._sum(operators)
 
     def layer(self, operators: Sequence[Operator], kind: LayerKind) -> _Item:
         """A transformer layer, with the host's launch floor and the cost of routing."""
@@ -160,16 +162,35 @@ class _Pricer:
             input_grad=item.passes.input_grad * stretch,
             weight_grad=item.passes.weight_grad * stretch,
         )
-        selective = [op for op in operators if op.selective]
-        again = sum((op.passes(self.system).forward for op in selective), start=self.zero)
-        dropped = sum((self.zero + op.saved_bytes for op in selective), start=self.zero)
-        kept_input = next(self.zero + op.saved_bytes for op in operators)
-        return replace(
-            item,
-            passes=passes,
-            recompute={"none": self.zero, "selective": again, "full": forward - self._not_redone(operators)},
-            saved={"none": item.live, "selective": item.live - dropped, "full": kept_input},
-        )
+        by_level = [self._recomputed(operators, level, forward, routing) for level in self.levels]
+        recompute, dropped, rebuilt = (np.stack(column) for column in zip(*by_level, strict=True))
+        return replace(item, passes=passes, recompute=recompute, saved=item.saved - dropped, rebuilt=rebuilt)
+
+    def _recomputed(
+        self, operators: Sequence[Operator], level: Recompute, forward: Column, routing: float
+    ) -> tuple[Column, Column, Column]:
+        """Seconds of the forward pass that ``level`` runs again, bytes it drops, bytes it holds rebuilt.
+
+        ``full`` runs the layer again as a whole from its input, what its first operator keeps; no level
+        takes longer.
+        """
+        whole = forward - self._not_redone(operators)
+        if level == FULL:
+            dropped = self._bytes(operators[1:])
+            return whole, dropped, dropped
+        modules = modules_of(level)
+
+        def dropped_by(some: Iterable[str]) -> Column:
+            chosen = modules.intersection(some)
+            return self._bytes(op for op in operators if not chosen.isdisjoint(op.dropped_by))
+
+        redone = [op for op in operators if not modules.isdisjoint(op.redone_by)]
+        again = sum((op.passes(self.system).forward for op in redone), start=self.zero + routing * ("moe" in modules))
+        halves = dropped_by(ATTENTION_MODULES), dropped_by(FEED_FORWARD_MODULES)
+        return np.minimum(again, whole), dropped_by(modules), np.maximum(*halves)
+
+    def _bytes(self, operators: Iterable[Operator]) -> Column:
+        return sum((self.zero + op.saved_bytes for op in operators), start=self.zero)
 
     def _not_redone(self, operators: Sequence[Operator]) -> Column:
         """PyTorch's non-reentrant checkpointing stops once the last saved tensor is rebuilt: the input of
@@ -214,11 +235,12 @@ class _Pricer:
             if op.work == "gemm":
                 groups = getattr(op, "groups", 1.0)
                 widest = np.maximum(widest, op.parameters / groups)
+        nothing = np.zeros((len(self.levels), len(self.zero)))
         return _Item(
             passes=Passes(**{name: total(name) for name in PASSES}),
-            recompute={},
-            saved={},
-            live=sum((self.zero + op.saved_bytes for op in operators), start=self.zero),
+            recompute=nothing,
+            saved=np.tile(self._bytes(operators), (len(self.levels), 1)),
+            rebuilt=nothing,
             dense=held(expert=False),
             expert=held(expert=True),
             widest=widest,

@@ -2,9 +2,13 @@
 
 Shapes follow Megatron-LM: column- then row-parallel GEMMs inside attention and feed-forward, norms
 and residuals outside the tensor-parallel regions (cut over the tensor group under sequence
-parallelism). Saved bytes are what autograd keeps in bf16, operator by operator; they add up to
-Korthikanti et al. (arXiv 2205.05198) sec. 4 without the dropout masks.
+parallelism). Saved bytes are what autograd keeps in bf16, operator by operator; with dropout they add
+up to Korthikanti et al. (arXiv 2205.05198) sec. 4.
 """
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +24,16 @@ from costmodels.operators import (
     Gemm,
     GroupedGemm,
     MemoryBound,
+    Modules,
     Operator,
     System,
 )
 from costmodels.sharding import Column, Shards, padded_vocabulary
 
-UNFUSED_SCORE_BYTES = 5
-"""Kept per score without FlashAttention: softmax and dropout outputs (2 each), dropout mask (1)."""
+SCORE_BYTES = 2
+DROPPED_SCORE_BYTES = 3
+"""Kept per score without FlashAttention: the softmax's output, which the product with the values reads;
+with dropout also its mask (1) and output (2)."""
 
 Calls = tuple[float, float, float]
 
@@ -86,6 +93,7 @@ class LayerBuilder:
             forward_bytes=2 * size,
             backward_bytes=(1 + 2 * FP32_BYTES / BF16_BYTES) * size,
             parameters=(rows + model.positions) * self.hidden,
+            saved_bytes=self.dropout_mask(),
         )
         return [lookup, *self.leave_tensor_region()]
 
@@ -112,11 +120,17 @@ class LayerBuilder:
 
     # -- pieces -----------------------------------------------------------------------------
 
-    def norm(self, width: float | None = None) -> MemoryBound:
+    def norm(self, width: float | None = None, redone_by: Modules = ()) -> MemoryBound:
         """Forward reads and writes a tensor; backward reads input and gradient and writes one.
         Only a norm inside a block (``width`` given) counts its weights here."""
         size = BF16_BYTES * self.local_tokens * (self.hidden if width is None else width)
-        return MemoryBound(forward_bytes=2 * size, backward_bytes=3 * size, saved_bytes=size, parameters=width or 0.0)
+        return MemoryBound(
+            forward_bytes=2 * size,
+            backward_bytes=3 * size,
+            saved_bytes=size,
+            parameters=width or 0.0,
+            redone_by=redone_by,
+        )
 
     def _weights_only(self, count: float) -> list[Operator]:
         """Parameters whose work is priced elsewhere (the weights of norms)."""
@@ -124,8 +138,13 @@ class LayerBuilder:
         return [MemoryBound(forward_bytes=nothing, backward_bytes=nothing, parameters=float(count))]
 
     def residual(self) -> MemoryBound:
+        """The sum with what went round the block; with dropout, also a byte an element for its mask."""
         size = BF16_BYTES * self.local_tokens * self.hidden
-        return MemoryBound(forward_bytes=3 * size, backward_bytes=2 * size)
+        mask = self.dropout_mask()
+        return MemoryBound(forward_bytes=3 * size + mask, backward_bytes=2 * size + mask, saved_bytes=mask)
+
+    def dropout_mask(self) -> Column:
+        return self.job.dropout * self.local_tokens * self.hidden
 
     def enter_tensor_region(self) -> list[Operator]:
         """Sequence parallel: all-gather in, its mirror back, and once more for the weight gradient.
@@ -169,14 +188,17 @@ class LayerBuilder:
             if gqa
             else self._latent_projections(attention, heads)
         )
+        up_projection: Modules = () if gqa else ("mla_up_proj",)
         return [
-            self.norm(),
+            self.norm(redone_by=() if gqa else ("layernorm",)),
             *self.enter_tensor_region(),
             *projections,
             MemoryBound(
                 forward_bytes=2 * rotated,
                 backward_bytes=2 * rotated,
                 saved_bytes=BF16_BYTES * self.tokens * (queries + keys_and_values),
+                redone_by=up_projection,
+                dropped_by=up_projection,
             ),
             core,
             self._context_exchange(core, keys_and_values),
@@ -217,26 +239,27 @@ class LayerBuilder:
         local, tokens = self.local_tokens, self.tokens
         input_bytes = self.operand_bytes * local * self.hidden
         query_width = heads * attention.head_dim
+        up: dict[str, Any] = {"redone_by": ("mla_up_proj",), "dropped_by": ("mla_up_proj",)}
         queries: list[Operator] = (
             [
-                Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes),
-                self.norm(query_rank),
-                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=self.operand_bytes * local * query_rank),
+                Gemm(m=local, n=query_rank, k=self.hidden, saved_bytes=input_bytes, dropped_by=("layernorm",)),
+                self.norm(query_rank, redone_by=("mla_up_proj",)),
+                Gemm(m=tokens, n=query_width, k=query_rank, saved_bytes=self.operand_bytes * local * query_rank, **up),
             ]
             if query_rank
-            else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes)]
+            else [Gemm(m=tokens, n=query_width, k=self.hidden, saved_bytes=input_bytes, dropped_by=("layernorm",))]
         )
         up_width = heads * (attention.head_dim - attention.rope_dim + attention.value_dim)
         return [
             *queries,
-            Gemm(m=local, n=rank + attention.rope_dim, k=self.hidden),
-            self.norm(rank),
             Gemm(
-                m=tokens,
-                n=up_width,
-                k=rank,
-                saved_bytes=local * (self.operand_bytes * rank + BF16_BYTES * attention.rope_dim),
+                m=local,
+                n=rank + attention.rope_dim,
+                k=self.hidden,
+                saved_bytes=BF16_BYTES * local * attention.rope_dim,
             ),
+            self.norm(rank, redone_by=("mla_up_proj",)),
+            Gemm(m=tokens, n=up_width, k=rank, saved_bytes=self.operand_bytes * local * rank, **up),
         ]
 
     def _core_attention(self, attention: Attention, heads: Column) -> CoreAttention:
@@ -244,6 +267,7 @@ class LayerBuilder:
         flash = self.job.attention == "flash"
         batch = self.shards.mbs.astype(np.float64)
         queries = length / self.shards.cp
+        kept_per_score = SCORE_BYTES + DROPPED_SCORE_BYTES * self.job.dropout
         return CoreAttention(
             flash=flash,
             batch=batch,
@@ -252,7 +276,7 @@ class LayerBuilder:
             keys=attended_keys(length, attention.window) if flash else float(length),
             query_dim=attention.head_dim,
             value_dim=attention.value_dim,
-            saved_bytes=0.0 if flash else UNFUSED_SCORE_BYTES * batch * heads * queries * length,
+            saved_bytes=0.0 if flash else kept_per_score * batch * heads * queries * length,
         )
 
     def _context_exchange(self, core: CoreAttention, keys_and_values: Column) -> Communication:
@@ -271,7 +295,8 @@ class LayerBuilder:
     # -- feed-forward -----------------------------------------------------------------------
 
     def mlp(self, block: Mlp, *, norm: bool = True) -> list[Operator]:
-        """A dense block; ``norm=False`` for shared experts, which read what the router reads."""
+        """A dense block, its norm fused into it; ``norm=False`` for shared experts, which read what the
+        router reads."""
         inner = block.ffn / self.tp
         inputs = 2 if block.gated else 1
         size = BF16_BYTES * self.tokens * inner
@@ -298,14 +323,18 @@ class LayerBuilder:
             ),
             *self.leave_tensor_region(),
         ]
-        return [self.norm(), *body, self.residual()] if norm else body
+        if not norm:
+            return _recomputed(body, ("moe", "shared_experts"))
+        return [self.norm(redone_by=("mlp",)), *_recomputed(body, ("mlp",)), self.residual()]
 
     def moe(self, block: Moe) -> list[Operator]:
         """Router, dispatch, grouped expert GEMMs on the busiest rank, combine, shared experts.
 
         Each rank routes its own tokens (sequence-parallel share); the expert group of ep x etp ranks
         spreads ``top_k`` copies of each over its experts, ``expert_imbalance`` times the mean on the
-        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep.
+        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep. Routing weights multiply the
+        activation inside the experts (Megatron-Core's memory-efficient permutation), so that combining
+        keeps nothing.
         """
         ep, etp = self.shards.ep.astype(np.float64), self.shards.etp.astype(np.float64)
         local = self.local_tokens
@@ -319,16 +348,17 @@ class LayerBuilder:
         scores = FP32_BYTES * local * block.experts
         activation = BF16_BYTES * copies * inner
         shared = Mlp(ffn=block.shared_ffn, gated=block.gated)
-        return [
-            self.norm(),
-            Gemm(
-                m=local,
-                n=float(block.experts),
-                k=self.hidden,
-                bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
-                wide=True,
-                saved_bytes=BF16_BYTES * local * self.hidden,
-            ),
+        router = Gemm(
+            m=local,
+            n=float(block.experts),
+            k=self.hidden,
+            bias=float(block.experts * block.router_bias + block.shared_gate * self.hidden),
+            wide=True,
+            saved_bytes=BF16_BYTES * local * self.hidden,
+            redone_by=("moe",),
+            dropped_by=("layernorm",),
+        )
+        body: list[Operator] = [
             MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             self._expert_exchange(block, permuted),
@@ -345,6 +375,7 @@ class LayerBuilder:
                 forward_bytes=(inputs + 1) * activation,
                 backward_bytes=(2 * inputs + 1) * activation,
                 saved_bytes=inputs * activation,
+                redone_by=("moe_act",),
             ),
             GroupedGemm(
                 groups=experts,
@@ -353,10 +384,16 @@ class LayerBuilder:
                 k=inner,
                 bias=block.bias * self.hidden,
                 saved_bytes=self.operand_bytes * copies * inner,
+                dropped_by=("moe_act",),
             ),
             self._expert_exchange(block, permuted),
-            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted, saved_bytes=permuted),
+            MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
+        ]
+        return [
+            self.norm(redone_by=("layernorm",)),
+            router,
+            *_recomputed(body, ("moe",)),
             self.residual(),
         ]
 
@@ -384,3 +421,13 @@ class LayerBuilder:
             )
             for collective in collectives
         ]
+
+
+def _recomputed(operators: Iterable[Operator], modules: Modules) -> list[Operator]:
+    """``operators`` inside a checkpoint of each of ``modules``."""
+
+    def inside(op: Any) -> Operator:
+        within: Operator = replace(op, redone_by=(*op.redone_by, *modules), dropped_by=(*op.dropped_by, *modules))
+        return within
+
+    return [inside(op) for op in operators]

@@ -19,6 +19,8 @@ from costmodels.hardware import Cluster
 from costmodels.sharding import Column
 
 Work = Literal["gemm", "attention", "memory", "tensor", "context", "expert"]
+Modules = tuple[str, ...]
+"""Of ``costmodels.recompute.MODULES``."""
 Collective = Literal["all_gather", "reduce_scatter", "all_reduce", "all_to_all"]
 FP32_BYTES = 4
 BF16_BYTES = 2
@@ -69,7 +71,8 @@ class Passes:
 
 
 class Operator(Protocol):
-    """One step of a layer. ``selective``: dropped and redone by selective recompute."""
+    """One step of a layer. ``redone_by``: modules whose recompute runs its forward pass again;
+    ``dropped_by``: those whose recompute does not keep its ``saved_bytes``."""
 
     @property
     def work(self) -> Work: ...
@@ -80,7 +83,9 @@ class Operator(Protocol):
     @property
     def expert(self) -> bool: ...
     @property
-    def selective(self) -> bool: ...
+    def redone_by(self) -> Modules: ...
+    @property
+    def dropped_by(self) -> Modules: ...
 
     def passes(self, system: System) -> Passes: ...
 
@@ -103,7 +108,8 @@ class Gemm:
     wide: bool = False
     work: Work = "gemm"
     expert: bool = False
-    selective: bool = False
+    redone_by: Modules = ()
+    dropped_by: Modules = ()
 
     @property
     def parameters(self) -> Column | float:
@@ -134,7 +140,8 @@ class GroupedGemm:
     saved_bytes: Column | float = 0.0
     work: Work = "gemm"
     expert: bool = True
-    selective: bool = False
+    redone_by: Modules = ()
+    dropped_by: Modules = ()
 
     @property
     def parameters(self) -> Column | float:
@@ -173,7 +180,8 @@ class CoreAttention:
     parameters: Column | float = 0.0
     work: Work = "attention"
     expert: bool = False
-    selective: bool = True
+    redone_by: Modules = ("core_attn",)
+    dropped_by: Modules = ("core_attn",)
 
     def passes(self, system: System) -> Passes:
         gpu, calibration = system.cluster.gpu, system.calibration
@@ -212,7 +220,8 @@ class MemoryBound:
     parameters: Column | float = 0.0
     work: Work = "memory"
     expert: bool = False
-    selective: bool = False
+    redone_by: Modules = ()
+    dropped_by: Modules = ()
 
     def passes(self, system: System) -> Passes:
         def seconds(moved: Column) -> Column:
@@ -243,7 +252,8 @@ class Communication:
     saved_bytes: Column | float = 0.0
     parameters: Column | float = 0.0
     expert: bool = False
-    selective: bool = False
+    redone_by: Modules = ()
+    dropped_by: Modules = ()
 
     def passes(self, system: System) -> Passes:
         price = getattr(collectives, f"{self.collective}_seconds")

@@ -1,9 +1,10 @@
 """Bytes of parameters, gradients and optimizer states, and the traffic that keeps them equal.
 
-Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of gradients (2 where they are kept in bf16) and
-12 of fp32 master weights and moments per parameter (Megatron-LM ``theoretical_memory_usage``: 18, or 6 + 12/d with the
-distributed optimizer); ZeRO stage 1 shards the optimizer over the d replicas, 2 the gradients too, 3
-the weights too (Rajbhandari et al., arXiv 1910.02054).
+Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of gradients (2 where they are kept in bf16) and 12
+of fp32 master weights and moments (8 with moments in bf16) per parameter (Megatron-LM
+``theoretical_memory_usage``: 18, or 6 + 12/d with the distributed optimizer); ZeRO stage 1 shards the
+optimizer over the d replicas, 2 the gradients too, 3 the weights too (Rajbhandari et al., arXiv
+1910.02054).
 """
 
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ import numpy as np
 
 from costmodels import collectives
 from costmodels.columns import Columns
-from costmodels.configuration import GradientPrecision
+from costmodels.configuration import GradientPrecision, MomentPrecision
 from costmodels.groups import Group, group_shape
 from costmodels.operators import System
 from costmodels.sharding import Column
 
 WEIGHT_BYTES = 2.0
 GRADIENT_BYTES: dict[GradientPrecision, float] = {"fp32": 4.0, "bf16": 2.0}
-OPTIMIZER_BYTES = 12.0
+MASTER_BYTES = 4.0
+MOMENT_BYTES: dict[MomentPrecision, float] = {"fp32": 4.0, "bf16": 2.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,13 @@ class StateBytes:
         return self.weights + self.gradients + self.optimizer
 
 
-def state_bytes(dense: Column, experts: Column, columns: Columns, gradients: GradientPrecision = "fp32") -> StateBytes:
+def state_bytes(
+    dense: Column,
+    experts: Column,
+    columns: Columns,
+    gradients: GradientPrecision = "fp32",
+    moments: MomentPrecision = "fp32",
+) -> StateBytes:
     """``dense`` and ``experts``: parameters on one rank, last axis the configurations."""
 
     def sharded(bytes_per_parameter: float, from_stage: int) -> Column:
@@ -45,7 +53,7 @@ def state_bytes(dense: Column, experts: Column, columns: Columns, gradients: Gra
     return StateBytes(
         weights=sharded(WEIGHT_BYTES, 3),
         gradients=sharded(GRADIENT_BYTES[gradients], 2),
-        optimizer=sharded(OPTIMIZER_BYTES, 1),
+        optimizer=sharded(MASTER_BYTES + 2 * MOMENT_BYTES[moments], 1),
     )
 
 
@@ -58,9 +66,16 @@ class StateTraffic:
     dense_group: Group
     expert_group: Group
     gradients: GradientPrecision = "fp32"
+    moments: MomentPrecision = "fp32"
 
     @classmethod
-    def of(cls, columns: Columns, system: System, gradients: GradientPrecision = "fp32") -> "StateTraffic":
+    def of(
+        cls,
+        columns: Columns,
+        system: System,
+        gradients: GradientPrecision = "fp32",
+        moments: MomentPrecision = "fp32",
+    ) -> "StateTraffic":
         domain = system.cluster.domain_gpus
         return cls(
             system=system,
@@ -68,6 +83,7 @@ class StateTraffic:
             dense_group=group_shape(columns.dense_replicas, columns.tp, domain),
             expert_group=group_shape(columns.expert_replicas, columns.ep * columns.etp, domain),
             gradients=gradients,
+            moments=moments,
         )
 
     def _both(self, collective: str, bytes_per_parameter: float, dense: Column, experts: Column) -> Column:
@@ -99,11 +115,13 @@ class StateTraffic:
         return gathered, gathered + reduced
 
     def optimizer_seconds(self, dense: Column, experts: Column) -> Column:
-        """The update reads and writes each sharded state once: bound by memory bandwidth."""
+        """The update reads and writes each sharded state once: bound by memory bandwidth. The calibrated
+        traffic is with fp32 moments; narrower ones save their difference, read and written."""
         sharded = self.columns.zero >= 1
         local = dense / np.where(sharded, self.columns.dense_replicas, 1) + experts / np.where(
             sharded, self.columns.expert_replicas, 1
         )
         calibration, gpu = self.system.calibration, self.system.cluster.gpu
         rate = gpu.memory_bytes_per_second * calibration.memory_fraction
-        return np.asarray(calibration.optimizer_bytes_per_parameter * local / rate)
+        saved = 4 * (MOMENT_BYTES["fp32"] - MOMENT_BYTES[self.moments])
+        return np.asarray((calibration.optimizer_bytes_per_parameter - saved) * local / rate)

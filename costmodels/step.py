@@ -42,8 +42,8 @@ class StepModel:
         self.system = System.of(cluster, calibration, job)
         self.chain: Chain = chain_of(model)
         shards, self.shard_index = columns.shards()
-        self.costs: ItemCosts = item_costs(model, job, shards, self.system)
-        self.traffic = StateTraffic.of(columns, self.system, job.gradients)
+        self.costs: ItemCosts = item_costs(model, job, shards, self.system, columns.levels)
+        self.traffic = self._state_traffic(columns)
         self.microbatches = columns.microbatches(job.global_batch)
 
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
@@ -53,9 +53,12 @@ class StepModel:
         part.__dict__.update({name: value for name, value in vars(self).items() if name not in derived})
         part.columns = self.columns.take(chosen)
         part.shard_index = self.shard_index[chosen]
-        part.traffic = StateTraffic.of(part.columns, self.system, self.job.gradients)
+        part.traffic = self._state_traffic(part.columns)
         part.microbatches = self.microbatches[chosen]
         return part
+
+    def _state_traffic(self, columns: Columns) -> StateTraffic:
+        return StateTraffic.of(columns, self.system, self.job.gradients, self.job.moments)
 
     @cached_property
     def parameters(self) -> tuple[Column, Column]:
@@ -114,12 +117,16 @@ class StepModel:
 
     @cached_property
     def saved_bytes(self) -> Column:
-        """Activations one micro-batch leaves in each item until its backward pass."""
-        return self.costs.saved_bytes[self.columns.recompute, :, self.shard_index].T
+        """Activations one micro-batch leaves in each item until its backward pass. Of offloaded layers
+        they wait elsewhere: their bytes are taken off all layers alike."""
+        saved = self.costs.saved_bytes[self.columns.recompute, :, self.shard_index].T
+        kinds = slice(1, 1 + len(self.model.kinds))
+        saved[kinds] *= 1 - self.job.offloaded_layers / self.chain.decoder_layers
+        return saved
 
     @cached_property
     def state(self) -> StateBytes:
-        return state_bytes(*self.parameters, self.columns, self.job.gradients)
+        return state_bytes(*self.parameters, self.columns, self.job.gradients, self.job.moments)
 
     @cached_property
     def transient_bytes(self) -> Column:
@@ -132,17 +139,18 @@ class StepModel:
         widest = self.costs.widest_weight[:, self.shard_index].copy()
         widest[0] = widest[-1] = 0.0
         dense, experts = self.parameters
-        rebuilt = self.costs.live_bytes[:, self.shard_index] - self.saved_bytes
+        rebuilt = self.costs.rebuilt_bytes[columns.recompute, :, self.shard_index].T
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
         return calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
 
     @cached_property
     def logit_bytes(self) -> Column:
-        """Work space of logits and loss on the stage with the head, [n]."""
+        """Work space of logits and loss on the stage with the head, [n]: fused, the bf16 logits alone."""
         columns = self.columns
         rows = padded_vocabulary(self.model.vocabulary, columns.tp) / columns.tp
         tokens = columns.mbs * self.job.sequence_length / columns.cp
-        return self.calibration.logit_workspace_bytes_per_element * tokens * rows
+        plain = self.calibration.logit_workspace_bytes_per_element
+        return (min(BF16_BYTES, plain) if self.job.fused_loss else plain) * tokens * rows
 
     @property
     def allocatable_bytes(self) -> float:
@@ -236,7 +244,7 @@ class StepModel:
         With overlap the reduction hides behind the backward pass of the last micro-batch, all but
         the last layer's share; the gather behind the forward pass of the first.
         """
-        traffic = StateTraffic.of(self.columns.take(np.array([index])), self.system, self.job.gradients)
+        traffic = self._state_traffic(self.columns.take(np.array([index])))
         held = self.stage_items(index, cut)
 
         def per_stage(table: Column) -> Column:

@@ -59,7 +59,7 @@ def remedies(problem: Problem) -> tuple[str, ...]:
     return (
         *_fewer_demands(problem),
         *_less_reserve(problem),
-        *_leaner_gradients(problem),
+        *_leaner_states(problem),
         *_shorter(problem),
         *_larger_batch(problem),
         *_more_hardware(problem),
@@ -89,10 +89,11 @@ def _less_reserve(problem: Problem) -> Iterator[str]:
         yield f"no memory in reserve instead of {reserve / 2**30:.3g} GiB a GPU"
 
 
-def _leaner_gradients(problem: Problem) -> Iterator[str]:
-    job = replace(problem.job, gradients="bf16")
-    if problem.job.gradients != "bf16" and replace(problem, job=job).fits():
-        yield "gradients kept in bf16 instead of fp32"
+def _leaner_states(problem: Problem) -> Iterator[str]:
+    gradients, moments = replace(problem.job, gradients="bf16"), replace(problem.job, moments="bf16")
+    for what, job in (("gradients", gradients), ("Adam's moments", moments)):
+        if job != problem.job and replace(problem, job=job).fits():
+            yield f"{what} kept in bf16 instead of fp32"
 
 
 def _shorter(problem: Problem) -> Iterator[str]:

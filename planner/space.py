@@ -7,12 +7,13 @@ configuration. The space, unless a value is pinned:
 - ``tp`` divides the GPUs and stays inside one NVLink domain; ``cp`` leaves each rank at least 1,024
   tokens; ``pp`` and ``vp`` give every model chunk at least one item of the chain, and of the ``vp``
   with equally large chunks the smallest; ``dp`` takes all remaining GPUs
-- ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` all levels
+- ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` the
+  levels of ``costmodels.recompute.default_levels``
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.configuration import Configuration, Job, Recompute
 from costmodels.hardware import Cluster
+from costmodels.recompute import canonical, default_levels
 
 Mask = NDArray[np.bool_]
 MIN_CONTEXT_TOKENS = 1024
@@ -59,8 +61,9 @@ class Rule:
     redundant: str | None = None
 
 
-def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
-    """Every rule of legality for this job, as predicates on columns of degrees."""
+def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute]) -> list[Rule]:
+    """Every rule of legality for this job, as predicates on columns of degrees; ``recompute`` numbers
+    the ``levels``."""
     gpus, length, batch = cluster.gpus, job.sequence_length, job.global_batch
     found: list[Rule] = []
 
@@ -107,13 +110,10 @@ def rules(cluster: Cluster, model: Model, job: Job) -> list[Rule]:
     )
     if job.attention == "unfused":
         rule("context parallelism needs FlashAttention; the job's attention is unfused", "cp", lambda c: c > 1)
-    else:
-        rule(
-            "selective recompute saves nothing with FlashAttention",
-            "recompute",
-            lambda r: r == 1,
-            redundant="recompute",
-        )
+    if job.offloaded_layers:
+        recomputed = np.array([level != "none" for level in levels])
+        rule("offloaded layers need a single stage (pp=1)", "pp", lambda p: p > 1)
+        rule("offloaded layers are not recomputed as well (recompute=none)", "recompute", lambda r: recomputed[r])
     rule(f"global batch {batch} is not divisible by dp x mbs", "dp mbs", lambda d, m: batch % (d * m) != 0)
     items = len(model.layers) + 2
     rule(f"pp x vp needs more chunks than the {items} items of the model", "pp vp", lambda p, v: p * v > items)
@@ -160,8 +160,11 @@ def _moe_rules(rule: Callable[..., None], block: Moe) -> None:
 
 def check(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` with every rule that ``configuration`` breaks."""
+    levels = (_level(configuration.recompute),)
     table = _table(Columns.of([configuration]))
-    broken = [rule.reason for rule in rules(cluster, model, job) if not rule.redundant and rule.broken(table)[0]]
+    broken = [
+        rule.reason for rule in rules(cluster, model, job, levels) if not rule.redundant and rule.broken(table)[0]
+    ]
     if broken:
         named = describe(configuration)
         raise IllegalConfiguration(f"{named}: {reason}" for reason in dict.fromkeys(broken))
@@ -190,11 +193,12 @@ def enumerate_space(
     replaced. Degrees are added one at a time and every rule applied as soon as its degrees are known,
     so a pruned count is of partial configurations.
     """
-    fixed = _fixed(pins or {}, forbid)
-    pending = [rule for rule in rules(cluster, model, job) if rule.redundant not in fixed]
+    fixed, levels = _fixed(pins or {}, forbid)
+    levels = levels or default_levels(model, job)
+    pending = [rule for rule in rules(cluster, model, job, levels) if rule.redundant not in fixed]
     pruned: Counter[str] = Counter()
     table: dict[str, NDArray[np.int64]] = {}
-    for name, choices in _choices(cluster, model, job, fixed):
+    for name, choices in _choices(cluster, model, job, fixed, len(levels)):
         table = _extend(table, name, choices)
         if name == "cp":
             _drop(
@@ -212,34 +216,47 @@ def enumerate_space(
         for rule in [r for r in pending if r.needs <= table.keys()]:
             pending.remove(rule)
             _drop(table, rule.broken(table), rule.reason, pruned)
-    return Space(columns=Columns(**{name: table[name] for name in DEGREES}), pruned=dict(sorted(pruned.items())))
+    columns = Columns(**{name: table[name] for name in DEGREES}, levels=levels)
+    return Space(columns=columns, pruned=dict(sorted(pruned.items())))
 
 
-def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> dict[str, int]:
+def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Values of the degrees that are fixed, and the level of recompute if that one is."""
     off = {"sp": 0, "zero": 0, "recompute": 0}
     unknown = sorted({*pins, *forbid} - set(DEGREES))
     if unknown:
         raise IllegalConfiguration(f"{name}: no such degree; one of {', '.join(DEGREES)}" for name in unknown)
     fixed = {name: off.get(name, 1) for name in forbid}
+    levels: tuple[str, ...] = ("none",) if "recompute" in fixed else ()
     for name, value in pins.items():
         if name in fixed:
             raise IllegalConfiguration([f"{name} is both pinned and forbidden"])
         if name == "recompute":
-            if value not in RECOMPUTE_LEVELS:
-                raise IllegalConfiguration([f"recompute={value}: one of {', '.join(RECOMPUTE_LEVELS)}"])
-            fixed[name] = RECOMPUTE_LEVELS.index(value)
+            fixed[name], levels = 0, (_level(str(value)),)
             continue
         low, high = {"sp": (0, 1), "zero": (0, 3)}.get(name, (1, 2**31))
         if not isinstance(value, int) or not low <= value <= high:
             raise IllegalConfiguration([f"{name}={value}: must be a whole number of {low} to {high}"])
         fixed[name] = value
-    return fixed
+    return fixed, levels
+
+
+def _level(text: str) -> str:
+    """``text`` if it is a level of recompute as plans write it, else a refusal that says how to."""
+    try:
+        written = canonical(text)
+    except ValueError as error:
+        raise IllegalConfiguration([str(error)]) from None
+    if written != text:
+        raise IllegalConfiguration([f"recompute={text}: write {written}"])
+    return text
 
 
 def _choices(
-    cluster: Cluster, model: Model, job: Job, fixed: Mapping[str, int]
+    cluster: Cluster, model: Model, job: Job, fixed: Mapping[str, int], levels: int
 ) -> Iterable[tuple[str, list[int] | Callable[[int], list[int]]]]:
-    """Degrees in the order they are added, with their values (``vp`` by ``pp``)."""
+    """Degrees in the order they are added, with their values (``vp`` by ``pp``); of recompute, the
+    numbers of the ``levels``."""
     gpus, layers = cluster.gpus, len(model.layers)
     divisors = [d for d in range(1, min(gpus, 4096) + 1) if gpus % d == 0]
     experts = {kind.block.experts for kind in model.kinds if isinstance(kind.block, Moe)}
@@ -254,7 +271,7 @@ def _choices(
         "ep": [d for d in range(1, most + 1) if most % d == 0],
         "etp": [2**i for i in range(8) if 2**i <= cluster.domain_gpus] if experts else [1],
         "zero": [0, 1, 2, 3],
-        "recompute": [0, 1, 2],
+        "recompute": list(range(levels)),
     }
     for name in ("tp", "cp", "pp", "mbs", "sp", "ep", "etp"):
         yield name, [fixed[name]] if name in fixed else plain[name]

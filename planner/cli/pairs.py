@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration
+from costmodels.configuration import Configuration
+from costmodels.recompute import canonical
 
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
 FIELDS = (*INTEGER_FIELDS, "recompute")
@@ -71,9 +72,10 @@ def _integer(name: str, value: str) -> int:
 
 
 def _recompute(value: str) -> str:
-    if value not in RECOMPUTE_LEVELS:
-        raise click.BadParameter(f"recompute={value}: one of {', '.join(RECOMPUTE_LEVELS)}.")
-    return value
+    try:
+        return canonical(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def configuration_of(pairs: Mapping[str, int | str], gpus: int) -> Configuration:

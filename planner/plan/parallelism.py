@@ -1,11 +1,11 @@
 """The chosen configuration, the rule that places ranks, and the schedule's name."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
-from costmodels.configuration import Configuration, Recompute
-from planner.plan.strict import Degree, Strict
+from costmodels.configuration import Configuration
+from planner.plan.strict import Degree, RecomputeLevel, Strict
 
 ScheduleName = Literal["1f1b", "interleaved-1f1b"]
 
@@ -23,14 +23,13 @@ class Degrees(Strict):
     ep: Degree
     etp: Degree
     mbs: Degree
-    recompute: Recompute
+    recompute: RecomputeLevel
 
     def configuration(self) -> Configuration:
         return Configuration(**{name: getattr(self, name) for name in CONFIGURATION_FIELDS})
 
 
 CONFIGURATION_FIELDS = tuple(Degrees.model_fields)
-RECOMPUTE_NAMES: tuple[str, ...] = get_args(Recompute)
 
 
 class Parallelism(Degrees):

@@ -4,8 +4,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from costmodels.configuration import Recompute
-from planner.plan.strict import Amount, Count, Index, Strict
+from planner.plan.strict import Amount, Count, Index, RecomputeLevel, Strict
 
 Span = tuple[Index, Index]
 """[first, end) of a run of layers, counted from 0."""
@@ -79,7 +78,7 @@ class Stage(Strict):
     chunks: tuple[Chunk, ...]
     vocabulary: VocabularyShard
     parameters_per_rank: ParametersPerRank
-    recompute: Recompute
+    recompute: RecomputeLevel
     send_seconds: Amount
     busy_seconds: Amount
     memory: StageMemory

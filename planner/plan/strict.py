@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, modules_of
 
 
 class Strict(BaseModel):
@@ -22,3 +24,18 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 
 Amount = Annotated[float, Field(ge=0.0, le=1e30)]
 """Seconds, bytes, parameters, FLOPs."""
+
+_MODULE = f"({'|'.join(MODULES)})"
+
+
+def _recompute(level: str) -> str:
+    modules_of(level)
+    return level
+
+
+RecomputeLevel = Annotated[
+    str,
+    AfterValidator(_recompute),
+    WithJsonSchema({"type": "string", "pattern": rf"^({NONE}|{SELECTIVE}|{FULL}|{_MODULE}(\+{_MODULE})*)$"}),
+]
+"""A level of recompute as ``costmodels.recompute`` writes it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from costmodels.calibration import Calibration
 from planner.predict import Prediction, predict
+from planner.pricing import calibration_for
 from planner.readers.published_rows import Row, RowRequest
 from planner.space import IllegalConfiguration
 
@@ -56,12 +57,12 @@ def predict_rows(rows: Iterable[Row], calibration: Path | None = None) -> Iterat
         assumptions = row.request.assumptions
         if len(row.request.choices) > 1:
             chosen = found.configuration
-            assumptions += (f"mbs={chosen.mbs} vp={chosen.vp}",)
+            assumptions += (f"mbs={chosen.mbs} vp={chosen.vp} recompute={chosen.recompute}",)
         yield PredictedRow(
             row=row,
             status="ok" if found.feasible else "infeasible",
             seconds=found.step_seconds,
-            memory=allocated_bytes(found, row) / row.memory_unit_bytes,
+            memory=allocated_bytes(found, row) * _held(row, calibration) / row.memory_unit_bytes,
             assumptions=assumptions,
         )
 
@@ -90,6 +91,13 @@ def best_choice(request: RowRequest, calibration: Calibration | Path | None = No
     if not found:
         raise IllegalConfiguration(reasons or ["no configuration divides"])
     return min(found, key=lambda p: (p.shortfall_bytes, p.step_seconds))
+
+
+def _held(row: Row, calibration: Path | None) -> float:
+    """What the row's figure counts over what is allocated: a reserved one has fragments in it."""
+    if not row.memory_reserved or row.request is None:
+        return 1.0
+    return 1.0 + calibration_for(row.request.cluster, row.request.job, calibration).allocator_fraction
 
 
 def allocated_bytes(found: Prediction, row: Row) -> float:

@@ -42,7 +42,8 @@ class Row:
     """One row. ``request`` is None when ``refusal`` says why it cannot be predicted.
 
     ``memory_unit_bytes`` is the row's unit of memory, ``memory_rank`` whether its figure is the last
-    pipeline stage's or the largest of all.
+    pipeline stage's or the largest of all, ``memory_reserved`` whether it is of the memory that the
+    framework reserved (fragments included) and not of what it handed out.
     """
 
     row_id: str
@@ -54,6 +55,7 @@ class Row:
     measured_memory: float | None
     memory_unit_bytes: float
     memory_rank: Literal["max", "last"]
+    memory_reserved: bool
 
     def without_cells(self) -> "Row":
         """The same question and measured values, to compare rows of two tables."""
@@ -88,6 +90,7 @@ def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | 
         measured_memory=_positive(number(cells, "peak_mem_gb")),
         memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
         memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
+        memory_reserved="reserved" in text(cells, "peak_mem_kind").lower(),
     )
 
 
@@ -101,10 +104,10 @@ def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     experts = expert_degrees(cells, extra, model, tp)
     gpus = gpu_count(cells, tp * pp * cp, experts[0] * experts[1] * pp, assumptions)
     cluster = cluster_of(cells, gpus, assumptions) if given is None else within(given, cells, gpus)
-    choices = configurations(cells, extra, model, gpus, dense, experts, assumptions)
+    choices = configurations(cells, extra, model, job, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
     even = _split(cells, extra)
-    if text(cells, "offload"):
+    if text(cells, "offload") and not job.offloaded_layers:
         assumptions.append("CPU offload not modelled")
     return RowRequest(
         cluster=cluster,

@@ -31,6 +31,12 @@ class JobSpec(Strict):
     gradient_overlap: bool = Field(default=True, description="reduce gradients behind the last backward pass")
     tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
     gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
+    moments: Literal["fp32", "bf16"] = Field(default="fp32", description="what Adam's two are kept in")
+    fused_loss: bool = Field(default=False, description="the loss writes its gradient over the logits")
+    dropout: bool = Field(default=False, description="drop hidden states and attention probabilities at random")
+    offloaded_layers: Annotated[int, Field(ge=0, le=2**16)] = Field(
+        default=0, description="layers whose activations wait in host memory"
+    )
     dispatch: Literal["all-to-all", "deduplicated"] = Field(default="all-to-all", description="of tokens to experts")
     software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
     scaling: Literal["tensor", "block"] = Field(
@@ -77,5 +83,7 @@ def check_job(job: Job, cluster: Cluster, model: Model) -> None:
     most = max((b.experts / b.top_k for b in blocks if isinstance(b, Moe)), default=1.0)
     if job.expert_imbalance > most:
         wrong("expert_imbalance", job.expert_imbalance, f"cannot exceed experts / top_k of {model.name}, {most:g}")
+    if job.offloaded_layers > len(model.layers):
+        wrong("offloaded_layers", job.offloaded_layers, f"{model.name} has {len(model.layers)} layers")
     if problems:
         raise SpecError(problems)

@@ -29,6 +29,10 @@ def breaches(cluster: Cluster, model: Model, job: Job, configuration: Configurat
         yield from _dense(kind.block, c.tp) if isinstance(kind.block, Mlp) else _experts(kind.block, c)
     yield from _sequence(job, c)
     yield from _pipeline(model, job, c)
+    if job.offloaded_layers and c.pp > 1:
+        yield "pp", "layers are offloaded on a single stage only"
+    if job.offloaded_layers and c.recompute != "none":
+        yield "recompute", "layers that are offloaded are not recomputed"
     if not model.is_moe:
         for name in ("ep", "etp"):
             if getattr(c, name) != 1:

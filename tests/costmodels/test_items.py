@@ -6,14 +6,14 @@ import pytest
 from costmodels.architecture import LayerKind, Mlp, Model, Moe
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.configuration import Configuration, Job
 from costmodels.items import ItemCosts, chain_of, item_costs
 from costmodels.layers import attended_keys
 from costmodels.operators import System
 from tests.machines import DEEPSEEK_V3_ATTENTION, cluster, dense_model, gqa, mla, moe_model
 
+LEVELS = ("none", "selective", "full")
 NONE, SELECTIVE, FULL = range(3)
-assert RECOMPUTE_LEVELS == ("none", "selective", "full")
 
 
 def costs(model: Model, configuration: Configuration, **job: object) -> ItemCosts:
@@ -25,7 +25,7 @@ def costs(model: Model, configuration: Configuration, **job: object) -> ItemCost
         precision=task.precision,
         tensor_overlap=task.tensor_overlap,
     )
-    return item_costs(model, task, Columns.of([configuration]).shards()[0], system)
+    return item_costs(model, task, Columns.of([configuration]).shards()[0], system, LEVELS)
 
 
 MODELS = [
@@ -81,22 +81,26 @@ def gpt_layer(hidden: int, heads: int) -> Model:
     return Model(name="gpt", hidden=hidden, vocabulary=51200, kinds=(kind,), layers=(0,))
 
 
+@pytest.mark.parametrize("dropout", [True, False])
 @pytest.mark.parametrize("tp", [1, 2, 8])
-def test_saved_activations_are_korthikantis_with_sequence_parallelism(tp: int) -> None:
-    """arXiv 2205.05198 eq. 4, sbh (34 + 5as/h) / t, less 2 of 34 for dropout masks; the score term only
-    without FlashAttention, and gone under selective recompute."""
+def test_saved_activations_are_korthikantis_with_sequence_parallelism(tp: int, dropout: bool) -> None:
+    """arXiv 2205.05198 eq. 4, sbh (34 + 5as/h) / t; the score term only without FlashAttention, and gone
+    under selective recompute. Without dropout: less two masks of sbh bytes, and of the 5 bytes a score
+    the softmax's 2."""
     hidden, heads, length, mbs = 1024, 16, 2048, 2
     configuration = Configuration(tp=tp, sp=int(tp > 1), mbs=mbs)
     sbh = length * mbs * hidden
-    linear = 32 * sbh / tp
-    scores = 5 * heads * length**2 * mbs / tp
-    flash = costs(gpt_layer(hidden, heads), configuration)
-    unfused = costs(gpt_layer(hidden, heads), configuration, attention="unfused")
+    linear = (34 if dropout else 32) * sbh / tp
+    scores = (5 if dropout else 2) * heads * length**2 * mbs / tp
+    flash = costs(gpt_layer(hidden, heads), configuration, dropout=dropout)
+    unfused = costs(gpt_layer(hidden, heads), configuration, attention="unfused", dropout=dropout)
     assert flash.saved_bytes[NONE, 1, 0] == linear
     assert unfused.saved_bytes[NONE, 1, 0] == linear + scores
     assert unfused.saved_bytes[SELECTIVE, 1, 0] == linear
     assert flash.saved_bytes[FULL, 1, 0] == 2 * sbh / tp
-    assert flash.live_bytes[1, 0] == linear
+    assert flash.saved_bytes[NONE, 0, 0] == dropout * sbh / tp
+    assert flash.rebuilt_bytes[:, 1, 0].tolist() == [0, 0, linear - 2 * sbh / tp]
+    assert unfused.rebuilt_bytes[SELECTIVE, 1, 0] == scores
 
 
 def test_without_sequence_parallelism_the_norms_regions_are_whole_on_every_rank() -> None:

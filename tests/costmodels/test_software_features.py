@@ -31,7 +31,7 @@ def costs(of: Model, resource: str, degrees: dict[str, int] | None = None, **set
     job = Job(**{"global_batch": 8, "sequence_length": TOKENS, **settings})  # type: ignore[arg-type]
     system = System.of(bare_cluster(**{resource: 1.0}), bare_calibration(**figures), job)  # type: ignore[arg-type]
     shards = Columns.of([Configuration(**(degrees or {}))]).shards()[0]  # type: ignore[arg-type]
-    return item_costs(of, job, shards, system)
+    return item_costs(of, job, shards, system, ("none", "selective", "full"))
 
 
 def forward(found: ItemCosts, item: int = 1) -> float:

@@ -31,6 +31,20 @@ def test_bf16_gradients_take_half_the_bytes_of_fp32_ones() -> None:
     assert (whole.weights, whole.optimizer) == (half.weights, half.optimizer)
 
 
+def test_bf16_moments_take_4_bytes_fewer_and_move_8_fewer_a_step() -> None:
+    """By hand: two moments of 2 bytes instead of 4, held once, read and written in an update."""
+    columns, one, none = Columns.of([Configuration(dp=8)]), np.array([1e9]), np.array([0.0])
+    whole, half = (state_bytes(one, none, columns, moments=kept) for kept in ("fp32", "bf16"))  # type: ignore[arg-type]
+    assert (whole.optimizer * 8, half.optimizer * 8) == (12e9, 8e9)
+    assert (whole.weights, whole.gradients) == (half.weights, half.gradients)
+    system = System(cluster=bare_cluster(memory=1e9), calibration=bare_calibration(), precision="bf16")
+    seconds = [
+        StateTraffic.of(columns, system, moments=kept).optimizer_seconds(one, none)[0]  # type: ignore[arg-type]
+        for kept in ("fp32", "bf16")
+    ]
+    assert seconds == pytest.approx([30 / 8, 22 / 8])
+
+
 def test_experts_are_sharded_over_their_own_replicas() -> None:
     columns = Columns.of([Configuration(tp=2, sp=1, dp=8, ep=4, zero=1)])
     experts = state_bytes(np.array([0.0]), np.array([1e9]), columns)

@@ -259,7 +259,7 @@ def test_zero_2_and_3_move_states_in_every_micro_batch(
         forward_seconds=np.full(shape, 4.0),
         input_grad_seconds=np.full(shape, 7.0),
         weight_grad_seconds=np.full(shape, 3.0),
-        recompute_seconds=np.stack([np.full(shape, r) for r in (0.0, 0.0, 2.0)]),
+        recompute_seconds=np.full((1, *shape), 2.0),
     )
     assert step.forward_seconds[:, 0] == pytest.approx([4 + forward] * 3)
     recompute, input_grad, weight_grad = step.backward_parts
@@ -347,6 +347,29 @@ def test_logits_take_work_space_by_token_and_local_column() -> None:
     assert step.logit_bytes[0] == 6 * 2 * 2048 / 2 * (32000 / 2)
 
 
+def test_a_fused_loss_keeps_the_logits_alone() -> None:
+    """By hand, tp = 2: 2 bytes a token and padded local column instead of the calibrated 7."""
+    plain, fused = (
+        step_model(
+            Configuration(tp=2, dp=4),
+            job=replace(JOB, fused_loss=f),
+            calibration=bare_calibration(logit_workspace_bytes_per_element=7),
+        )
+        for f in (False, True)
+    )
+    logits = JOB.sequence_length * -(-V // 256) * 256 / 2
+    assert (plain.logit_bytes[0], fused.logit_bytes[0]) == (7 * logits, 2 * logits)
+
+
+def test_offloaded_layers_keep_no_activations_on_the_gpu() -> None:
+    """By hand: of four layers three wait in host memory; embedding and head stay."""
+    kept, offloaded = (
+        step_model(Configuration(dp=8), job=replace(JOB, dropout=True, offloaded_layers=n)) for n in (0, 3)
+    )
+    np.testing.assert_allclose(offloaded.saved_bytes[:, 0], kept.saved_bytes[:, 0] * [1, 1 / 4, 1])
+    assert offloaded.saved_bytes[0, 0] > 0
+
+
 @pytest.mark.parametrize("zero", [1, 3])
 def test_transient_bytes_of_an_item(zero: int) -> None:
     """By hand: 3 bytes per element of a layer's widest weight (none for embedding and head); what full
@@ -357,8 +380,7 @@ def test_transient_bytes_of_an_item(zero: int) -> None:
     step.costs = replace(
         step.costs,
         widest_weight=np.full(shape, 11.0),
-        live_bytes=column(20, 90, 70),
-        saved_bytes=np.stack([column(0, 0, 0), column(0, 0, 0), column(20, 30, 70)]),
+        rebuilt_bytes=column(0, 60, 0)[None],
     )
     step.__dict__["parameters"] = (column(100, 200, 300), column(0, 1000, 0))
     gathered = np.array([400, 4800, 1200]) if zero == 3 else np.zeros(3)

@@ -25,7 +25,7 @@ def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[C
                             for sp in (0, 1):
                                 for vp in interleavings(len(model.layers), pp):
                                     for zero in range(4):
-                                        for recompute in ("none", "selective", "full"):
+                                        for recompute in levels(model, job):
                                             configuration = Configuration(
                                                 tp=tp,
                                                 sp=sp,
@@ -37,10 +37,26 @@ def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[C
                                                 ep=ep,
                                                 etp=etp,
                                                 mbs=mbs,
-                                                recompute=recompute,  # type: ignore[arg-type]
+                                                recompute=recompute,
                                             )
                                             if is_legal(cluster, model, job, configuration):
                                                 yield configuration
+
+
+def levels(model: Model, job: Job) -> list[str]:
+    """Levels worth trying, written out case by case."""
+    dense = any(isinstance(kind.block, Mlp) for kind in model.kinds)
+    experts = any(isinstance(kind.block, Moe) for kind in model.kinds)
+    latent = any(kind.attention.kind == "mla" for kind in model.kinds)
+    assert not latent
+    found = {
+        (True, False): ["none", "mlp", "full"],
+        (False, True): ["none", "layernorm+moe_act", "layernorm+moe", "full"],
+        (True, True): ["none", "layernorm+moe_act", "layernorm+mlp+moe", "full"],
+    }[dense, experts]
+    if job.attention == "flash":
+        return found
+    return ["none", "selective", *(f"core_attn+{level}" for level in found[1:-1]), "full"]
 
 
 def is_legal(cluster: Cluster, model: Model, job: Job, c: Configuration) -> bool:
@@ -69,8 +85,6 @@ def is_legal(cluster: Cluster, model: Model, job: Job, c: Configuration) -> bool
         return False
     if c.pp * c.vp > len(model.layers) + 2 or (c.vp > 1 and (c.pp == 1 or microbatches % c.pp)):
         return False
-    if c.recompute == "selective" and job.attention == "flash":
-        return False  # never better than none
     return not (c.zero and c.dp * c.cp == 1 and c.edp == 1)  # never better than zero=0
 
 

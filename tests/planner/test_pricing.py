@@ -118,14 +118,14 @@ def by_hand(
         return np.array(values, dtype=np.float64)[:, None]
 
     none = np.zeros((3, 1))
-    kept = np.repeat(column((0, saved, 0))[None], 3, axis=0)
+    kept = column((0, saved, 0))[None]
     prices.step.costs = replace(
         prices.step.costs,
         forward_seconds=column(forward),
         input_grad_seconds=column(backward),
         weight_grad_seconds=none,
         saved_bytes=kept,
-        live_bytes=kept[0],
+        rebuilt_bytes=np.zeros_like(kept),
         dense_parameters=column(parameters),
     )
     return prices

@@ -29,6 +29,7 @@ def test_more_nodes_shorter_sequences_and_leaner_gradients_are_tried() -> None:
         " 4 nodes (8 x": (replace(small, nodes=4), JOB),
         "sequence length 1,024": (small, replace(JOB, sequence_length=1024)),
         "gradients kept in bf16": (small, replace(JOB, gradients="bf16")),
+        "moments kept in bf16": (small, replace(JOB, moments="bf16")),
     }
     assert {said: said in text for said in tried} == {
         said: solve(machine, MODEL, job).status == "optimal" for said, (machine, job) in tried.items()

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration, Job
+from costmodels.configuration import Configuration, Job
 from planner.space import IllegalConfiguration, check, describe, enumerate_space, interleavings
 from tests.machines import cluster, dense_model, gqa, moe_model
 from tests.oracles.configurations import legal_configurations
@@ -53,7 +53,8 @@ def test_pins_and_forbidden_degrees_hold_for_every_candidate() -> None:
         ({"tpp": 2}, "no such degree"),
         ({"tp": 0}, "whole number of 1"),
         ({"zero": 4}, "of 0 to 3"),
-        ({"recompute": "some"}, "one of none, selective, full"),
+        ({"recompute": "some"}, "one of none, selective, full, or modules"),
+        ({"recompute": "moe_act+layernorm"}, r"write layernorm\+moe_act"),
         ({"tp": "two"}, "whole number"),
     ],
 )
@@ -71,6 +72,12 @@ def test_a_configuration_that_breaks_rules_hears_all_of_them() -> None:
     for part in ("8 GPUs", "attention heads", "6 experts is not divisible by ep", "dp x mbs", "under sp"):
         assert part in text
     assert describe(wrong) in text
+
+
+@pytest.mark.parametrize(("level", "message"), [("some", "one of none"), ("moe+mlp", r"write mlp\+moe")])
+def test_a_level_of_recompute_that_means_nothing_is_refused(level: str, message: str) -> None:
+    with pytest.raises(IllegalConfiguration, match=message):
+        check(cluster(), dense_model(), Job(global_batch=8, sequence_length=2048), Configuration(dp=8, recompute=level))
 
 
 def test_six_experts_do_not_spread_over_four_ranks() -> None:
@@ -91,7 +98,7 @@ def test_interleavings_cover_every_size_of_the_largest_chunk(layers: int, pp: in
 
 
 def test_levels_of_recompute_are_pinned_by_name() -> None:
-    for level in RECOMPUTE_LEVELS:
+    for level in ("none", "selective", "full", "layernorm+moe_act"):
         job = Job(global_batch=8, sequence_length=2048, attention="unfused")
         space = enumerate_space(cluster(1, 2), dense_model(), job, {"recompute": level})
         assert {space.columns.row(i).recompute for i in range(len(space.columns))} == {level}
@@ -171,7 +178,7 @@ def test_a_pin_lets_a_redundant_choice_through() -> None:
     unless asked for."""
     job = Job(global_batch=8, sequence_length=2048)
     free = enumerate_space(cluster(1, 1), dense_model(), job)
-    assert {free.columns.row(i).recompute for i in range(len(free.columns))} == {"none", "full"}
+    assert {free.columns.row(i).recompute for i in range(len(free.columns))} == {"none", "mlp", "full"}
     assert set(free.columns.zero.tolist()) == {0}
     asked = enumerate_space(cluster(1, 1), dense_model(), job, {"zero": 2, "recompute": "selective"})
     assert {(row.zero, row.recompute) for row in map(asked.columns.row, range(len(asked.columns)))} == {

@@ -1,17 +1,19 @@
 """The configuration of a row, or the few it may have meant where the row does not print one."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from costmodels.architecture import Model
-from costmodels.configuration import Configuration, Recompute
+from costmodels.configuration import Configuration, Job, Recompute
+from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, default_levels, level_of
 from planner.readers.published.cells import Refusal, degree, number, text
 from planner.readers.published.table import Cells
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
-CORE_ATTENTION = "core_attn"
+LIST = re.compile(r"\[([^\]]*)\]")
 MEGATRON = re.compile(r"megatron|nemo")
 LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
 
@@ -37,12 +39,13 @@ def configurations(
     cells: Cells,
     extra: dict[str, Any],
     model: Model,
+    job: Job,
     gpus: int,
     dense: tuple[int, int, int],
     experts: tuple[int, int],
     assumptions: list[str],
 ) -> tuple[Configuration, ...]:
-    """One configuration, or several where micro-batch or interleaving are not printed."""
+    """One configuration, or several where micro-batch, interleaving or recompute are not printed."""
     tp, pp, cp = dense
     if gpus % (tp * pp * cp):
         raise Refusal(f"n_gpus={gpus} is not a multiple of tp*pp*cp={tp * pp * cp}")
@@ -58,9 +61,9 @@ def configurations(
         zero=_zero(cells, assumptions),
         ep=experts[0],
         etp=experts[1],
-        recompute=_recompute(cells, assumptions),
     )
-    found = [replace(common, mbs=mbs, vp=vp) for mbs in sizes for vp in chunks]
+    levels = _levels(cells, extra, default_levels(model, job), assumptions)
+    found = [replace(common, mbs=mbs, vp=vp, recompute=level) for mbs in sizes for vp in chunks for level in levels]
     regular = tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
     if regular:
         return regular
@@ -101,25 +104,30 @@ def _layout_chunks(layout: str) -> int:
     return flat.count("|") + 1
 
 
-def _recompute(cells: Cells, assumptions: list[str]) -> Recompute:
+def _levels(
+    cells: Cells, extra: dict[str, Any], searched: Sequence[Recompute], assumptions: list[str]
+) -> Sequence[Recompute]:
     printed, detail = text(cells, "recompute").lower(), text(cells, "recompute_detail")
     if printed.startswith("full"):
         if "block" in printed:
             assumptions.append(f"recompute of some layers ({detail or 'block'}) priced as full")
-        return "full"
+        return (FULL,)
     if printed == "selective":
-        if "modules" in detail and CORE_ATTENTION not in detail:
-            assumptions.append(f"selective recompute of {_modules(detail)} priced as none")
-            return "none"
-        return "selective"
-    if printed != "none":
-        assumptions.append(f"recompute {printed or 'not printed'}: none")
-    return "none"
+        modules = _modules(str(extra.get("recompute-modules") or detail))
+        unknown = sorted(modules - set(MODULES))
+        if unknown:
+            assumptions.append(f"recompute of {', '.join(unknown)} priced as none")
+        return (level_of(modules & set(MODULES)) if modules else SELECTIVE,)
+    if printed == "none":
+        return (NONE,)
+    assumptions.append(f"recompute {printed or 'not printed'}: the fastest that fits")
+    return searched
 
 
-def _modules(detail: str) -> str:
-    found = re.search(r"\[([^\]]*)\]", detail)
-    return found[1].replace('"', "") if found else detail
+def _modules(detail: str) -> set[str]:
+    """The names in ``modules=["moe_act", "mlp"]`` or ``[moe_act mlp]``; empty when none are listed."""
+    listed = LIST.search(detail)
+    return set(re.findall(r"\w+", listed[1])) if listed else set()
 
 
 def _zero(cells: Cells, assumptions: list[str]) -> int:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from costmodels.configuration import GradientPrecision, Job, Precision
+from costmodels.configuration import GradientPrecision, Job, MomentPrecision, Precision
 from planner.readers.published.cells import Refusal, degree, text
 from planner.readers.published.table import Cells
 
@@ -19,6 +19,7 @@ FLASH_YEAR = 2022
 OLD_ATTENTION = re.compile(r"unfused|\blocal\b|no flash|pre-flash|without flash")
 TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
 """Software that runs tensor-parallel collectives beside GEMMs unasked, and Megatron's flag for it."""
+OFFLOADED = re.compile(r"cpu_offloading_num_layers=(\d{1,6})")
 MERGING = re.compile(r"dispatcher=(deepep|hybridep)")
 BLOCK_SCALES = re.compile(r"mxfp8|block|subchannel")
 PYTORCH = re.compile(r"composer|llm-foundry|torchtitan")
@@ -42,6 +43,10 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         gradient_overlap=overlap,
         tensor_overlap=_tensor_overlap(cells, extra),
         gradients=_gradients(cells, assumptions),
+        moments=_moments(cells, assumptions),
+        fused_loss=_fused_loss(cells, extra),
+        dropout=_dropout(cells, extra, assumptions),
+        offloaded_layers=_offloaded(cells),
         dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
         scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
         expert_overlap="moe_a2a_overlap=true" in text(cells, "overlap").lower(),
@@ -51,13 +56,45 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
 
 
 def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
-    """Megatron-Bridge's performance recipes set ``grad_reduce_in_fp32 = False``; Megatron-LM and DeepSpeed
-    accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
+    """The performance recipes of NeMo and Megatron-Bridge set ``grad_reduce_in_fp32 = False``; Megatron-LM
+    and DeepSpeed accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
     half = text(cells, "precision").upper() == "FP16"
-    if not half and "megatron-bridge" not in text(cells, "source_ref").lower():
+    if not (half or _bridge(cells) or "nemo" in text(cells, "software").lower()):
         return "fp32"
     assumptions.append("gradients in 16 bits")
     return "bf16"
+
+
+def _moments(cells: Cells, assumptions: list[str]) -> MomentPrecision:
+    """Megatron-Bridge's DeepSeek recipes set ``exp_avg_dtype`` and ``exp_avg_sq_dtype`` to bf16."""
+    if not (_bridge(cells) and "deepseek" in text(cells, "model").lower()):
+        return "fp32"
+    assumptions.append("moments in bf16")
+    return "bf16"
+
+
+def _fused_loss(cells: Cells, extra: dict[str, Any]) -> bool:
+    """``cross_entropy_fusion_impl`` is ``te`` in Megatron-Bridge's recipes, ``native`` in Megatron-LM."""
+    return _bridge(cells) or extra.get("cross-entropy-fusion-impl") == "te"
+
+
+def _bridge(cells: Cells) -> bool:
+    return "megatron-bridge" in text(cells, "source_ref").lower()
+
+
+def _dropout(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> bool:
+    """Megatron's default is 0.1; papers of GPT-3's time dropped as GPT-3 did."""
+    if "hidden-size" in extra:
+        return any(float(extra.get(f"{what}-dropout", 0.1)) > 0 for what in ("hidden", "attention"))
+    if text(cells, "attn_impl") or _year(cells) > FLASH_YEAR:
+        return False
+    assumptions.append("dropout")
+    return True
+
+
+def _offloaded(cells: Cells) -> int:
+    found = OFFLOADED.search(text(cells, "offload"))
+    return int(found[1]) if found else 0
 
 
 def _tensor_overlap(cells: Cells, extra: dict[str, Any]) -> bool:

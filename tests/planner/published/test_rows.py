@@ -120,7 +120,7 @@ def test_of_several_choices_the_fastest_that_fits_stands_for_the_row(tmp_path: P
     assert best.step_seconds == min(found.step_seconds for found in alone if found.feasible)
     (predicted,) = predict_rows([row])
     chosen = best.configuration
-    assert predicted.assumptions[-1] == f"mbs={chosen.mbs} vp={chosen.vp}"
+    assert predicted.assumptions[-1] == f"mbs={chosen.mbs} vp={chosen.vp} recompute={chosen.recompute}"
 
 
 def test_memory_is_that_of_the_rank_and_unit_of_the_row(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ BRIDGE = {
 }
 
 
+CI_ARGUMENTS = {"num-layers": 16, "hidden-size": 1024, "num-attention-heads": 16, "max-position-embeddings": 2048}
+
+
 def read(folder: Path, **cells: str) -> Row:
     path = folder / "runs.csv"
     with path.open("w", newline="") as file:
@@ -112,8 +115,7 @@ def test_a_rack_row_takes_the_catalogue_model_and_records_what_it_assumes(tmp_pa
     assert found.cluster.scale_out.bytes_per_second == 100e9  # 800 Gb/s per GPU
     assert (found.job.precision, found.job.attention) == ("fp4", "flash")
     assert (found.choices[0].ep, found.choices[0].etp, found.choices[0].zero) == (32, 1, 1)
-    assert (found.choices[0].recompute, found.split) == ("none", "balanced")
-    assert any("mla_up_proj" in assumption for assumption in found.assumptions)
+    assert (found.choices[0].recompute, found.split) == ("mla_up_proj", "balanced")
     assert len(found.model.mtp_layers) == 1
     assert row.measured_seconds == 4096 * 4096 / (4000 * 256)  # tokens / (tokens/s/GPU x GPUs)
 
@@ -162,10 +164,84 @@ def test_attention_follows_the_kernel_the_text_or_the_year(
 
 @pytest.mark.parametrize(
     ("printed", "level"),
-    [("none", "none"), ("selective", "selective"), ("full", "full"), ("full(block)", "full"), ("unknown", "none")],
+    [("none", "none"), ("selective", "selective"), ("full", "full"), ("full(block)", "full")],
 )
 def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) -> None:
-    assert request(tmp_path, **GPT_175B | {"recompute": printed}).choices[0].recompute == level
+    (choice,) = request(tmp_path, **GPT_175B | {"recompute": printed}).choices
+    assert choice.recompute == level
+
+
+@pytest.mark.parametrize(
+    ("cells", "dropout"),
+    [
+        (GPT_175B | {"source_date": "2022-05-10"}, True),
+        (GPT_175B | {"source_date": "2024-05-10"}, False),
+        (GPT_175B | {"source_date": "2022-05-10", "attn_impl": "flash"}, False),
+        (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS)}, True),
+        (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS | {"hidden-dropout": 0.0})}, True),
+        (
+            GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS | {"hidden-dropout": 0.0, "attention-dropout": 0.0})},
+            False,
+        ),
+    ],
+)
+def test_dropout_is_megatrons_default_and_that_of_gpt_3s_time(
+    tmp_path: Path, cells: dict[str, str], dropout: bool
+) -> None:
+    assert request(tmp_path, **cells).job.dropout == dropout
+
+
+def test_what_megatron_bridges_recipes_set(tmp_path: Path) -> None:
+    """``grad_reduce_in_fp32=False``, ``cross_entropy_fusion_impl='te'``; moments in bf16 for DeepSeek."""
+    source = {"source_ref": "NVIDIA-NeMo/Megatron-Bridge@067f987df03b:docs/performance-summary.md"}
+    deepseek = request(tmp_path, **BRIDGE | source).job
+    assert (deepseek.gradients, deepseek.moments, deepseek.fused_loss) == ("bf16", "bf16", True)
+    llama = request(tmp_path, **BRIDGE | source | {"model": "LLAMA3_70B", "model_key": "llama3_70b", "ep": "1"}).job
+    assert (llama.gradients, llama.moments, llama.fused_loss) == ("bf16", "fp32", True)
+    other = request(tmp_path, **BRIDGE).job
+    assert (other.gradients, other.moments, other.fused_loss) == ("fp32", "fp32", False)
+
+
+def test_offloaded_layers_are_counted_and_other_offload_is_said_to_be_left_out(tmp_path: Path) -> None:
+    layers = request(tmp_path, **GPT_175B | {"offload": "cpu_offloading_num_layers=20"})
+    assert layers.job.offloaded_layers == 20
+    assert not any("offload" in assumption for assumption in layers.assumptions)
+    states = request(tmp_path, **GPT_175B | {"offload": "optimizer states"})
+    assert states.job.offloaded_layers == 0
+    assert "CPU offload not modelled" in states.assumptions
+
+
+def test_recompute_that_is_not_printed_becomes_choices(tmp_path: Path) -> None:
+    found = request(tmp_path, **GPT_175B | {"recompute": "", "source_date": "2024-09-26"})
+    assert [choice.recompute for choice in found.choices] == ["none", "mlp", "full"]
+    assert "recompute not printed: the fastest that fits" in found.assumptions
+
+
+def test_reserved_figures_are_told_from_allocated_ones(tmp_path: Path) -> None:
+    kinds = ("max over GPUs of torch max reserved", "torch max allocated", "")
+    assert [read(tmp_path, **GPT_175B | {"peak_mem_kind": kind}).memory_reserved for kind in kinds] == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("detail", "extra", "level"),
+    [
+        ('modules=["mla_up_proj", "mlp"]', "", "mla_up_proj+mlp"),
+        ("method=None,num_layers=None,modules=[moe_act layernorm]", "", "layernorm+moe_act"),
+        ("method=None,num_layers=None,modules=None", "", "selective"),
+        ("modules=[core_attn]", "", "selective"),
+        ("modules=[layernorm", '{"recompute-modules": "[layernorm moe]"}', "layernorm+moe"),
+        ("modules=[moe gdn_norm]", "", "moe"),
+    ],
+)
+def test_recomputed_modules_are_read_from_the_row(tmp_path: Path, detail: str, extra: str, level: str) -> None:
+    change = {"recompute": "selective", "recompute_detail": detail, "extra_json": extra}
+    found = request(tmp_path, **BRIDGE | change)
+    assert found.choices[0].recompute == level
+    assert any("gdn_norm priced as none" in text for text in found.assumptions) == ("gdn_norm" in detail)
 
 
 @pytest.mark.parametrize(
