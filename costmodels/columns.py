@@ -6,15 +6,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration
+from costmodels.configuration import RECOMPUTE_LEVELS, VOCABULARIES, Configuration
 from costmodels.sharding import Degree, Shards
 
-SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs")
+SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs", "vocabulary_stages")
+NAMED: dict[str, tuple[str, ...]] = {"recompute": RECOMPUTE_LEVELS, "vocabulary": VOCABULARIES}
+"""Fields that are names; their columns hold indices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes RECOMPUTE_LEVELS."""
+    """Equal-length columns of ``Configuration``'s fields; those of ``NAMED`` index their names."""
 
     tp: Degree
     sp: Degree
@@ -27,6 +29,7 @@ class Columns:
     etp: Degree
     mbs: Degree
     recompute: Degree
+    vocabulary: Degree
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -35,15 +38,16 @@ class Columns:
     def of(cls, configurations: Sequence[Configuration]) -> "Columns":
         def column(name: str) -> Degree:
             values = [getattr(configuration, name) for configuration in configurations]
-            if name == "recompute":
-                values = [RECOMPUTE_LEVELS.index(value) for value in values]
+            if name in NAMED:
+                values = [NAMED[name].index(value) for value in values]
             return np.array(values, dtype=np.int64)
 
         return cls(**{field.name: column(field.name) for field in fields(cls)})
 
     def row(self, index: int) -> Configuration:
         values = {field.name: int(getattr(self, field.name)[index]) for field in fields(self)}
-        return Configuration(**{**values, "recompute": RECOMPUTE_LEVELS[values["recompute"]]})  # type: ignore[arg-type]
+        named = {name: known[values[name]] for name, known in NAMED.items()}
+        return Configuration(**{**values, **named})  # type: ignore[arg-type]
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Columns":
         return Columns(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
@@ -54,6 +58,11 @@ class Columns:
         distinct, index = np.unique(table, axis=0, return_inverse=True)
         columns = {name: distinct[:, i] for i, name in enumerate(SHARD_FIELDS)}
         return Shards(**columns), index.reshape(-1)
+
+    @property
+    def vocabulary_stages(self) -> Degree:
+        """Pipeline stages that share each embedding; 1 where it stands whole on one of them."""
+        return np.where(self.vocabulary == 0, 1, self.pp)
 
     @property
     def dense_replicas(self) -> Degree:

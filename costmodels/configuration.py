@@ -1,7 +1,7 @@
 """A training job and one way to spread it over ranks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
@@ -10,6 +10,8 @@ Software = Literal["megatron", "pytorch"]
 GradientPrecision = Literal["fp32", "bf16"]
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTE_LEVELS: tuple[Recompute, ...] = ("none", "selective", "full")
+Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
+VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Job:
     ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or one a block (MXFP8,
     blockwise). ``expert_overlap``: dispatch and combine run beside the computation of another
     micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not launched.
+    ``dropout``: hidden dropout, whose masks are kept for the backward pass.
     """
 
     global_batch: int
@@ -42,6 +45,7 @@ class Job:
     scaling: Scaling = "tensor"
     expert_overlap: bool = False
     cuda_graphs: bool = False
+    dropout: bool = False
 
     @property
     def tokens(self) -> int:
@@ -55,7 +59,9 @@ class Configuration:
     ``tp`` tensor, ``sp`` sequence parallelism over the tensor group (0 or 1), ``cp`` context,
     ``pp`` pipeline stages, ``vp`` model chunks per stage, ``dp`` data-parallel replicas
     (gpus / (tp cp pp)), ``zero`` stage 0-3 (1 is Megatron's distributed optimizer), ``ep`` expert,
-    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level.
+    ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level. ``vocabulary``:
+    both embeddings ``whole`` on the first and the last stage, or split over all stages and run by
+    one of three methods (``costmodels.timeline.vocabulary_orders``).
     """
 
     tp: int = 1
@@ -69,6 +75,7 @@ class Configuration:
     etp: int = 1
     mbs: int = 1
     recompute: Recompute = "none"
+    vocabulary: Vocabulary = "whole"
 
     @property
     def gpus(self) -> int:

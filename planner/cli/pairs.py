@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from costmodels.configuration import RECOMPUTE_LEVELS, Configuration
+from costmodels.configuration import RECOMPUTE_LEVELS, VOCABULARIES, Configuration
 
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
-FIELDS = (*INTEGER_FIELDS, "recompute")
+NAMES: dict[str, tuple[str, ...]] = {"recompute": RECOMPUTE_LEVELS, "vocabulary": VOCABULARIES}
+FIELDS = (*INTEGER_FIELDS, *NAMES)
 LOWEST = {"sp": 0, "zero": 0}
 HIGHEST = {"sp": 1, "zero": 3}
 
@@ -24,7 +25,7 @@ def parse_pairs(text: str) -> dict[str, int | str]:
             raise click.BadParameter(f"'{pair}': write {name}=VALUE.")
         if name in found:
             raise click.BadParameter(f"'{name}' is given twice.")
-        found[name] = _recompute(value) if name == "recompute" else _integer(name, value)
+        found[name] = _named(name, value) if name in NAMES else _integer(name, value)
     return found
 
 
@@ -70,9 +71,9 @@ def _integer(name: str, value: str) -> int:
     return int(value)
 
 
-def _recompute(value: str) -> str:
-    if value not in RECOMPUTE_LEVELS:
-        raise click.BadParameter(f"recompute={value}: one of {', '.join(RECOMPUTE_LEVELS)}.")
+def _named(name: str, value: str) -> str:
+    if value not in NAMES[name]:
+        raise click.BadParameter(f"{name}={value}: one of {', '.join(NAMES[name])}.")
     return value
 
 

@@ -32,6 +32,7 @@ class JobSpec(Strict):
     tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
     gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
     dispatch: Literal["all-to-all", "deduplicated"] = Field(default="all-to-all", description="of tokens to experts")
+    dropout: bool = Field(default=False, description="hidden dropout, whose masks are kept")
     software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
     scaling: Literal["tensor", "block"] = Field(
         default="tensor", description="FP8 scales per tensor (delayed, current) or per block (MXFP8, blockwise)"

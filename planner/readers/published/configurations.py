@@ -8,6 +8,7 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Recompute
 from planner.readers.published.cells import Refusal, degree, number, text
 from planner.readers.published.table import Cells
+from planner.readers.published.vocabulary import vocabulary_of
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -59,6 +60,7 @@ def configurations(
         ep=experts[0],
         etp=experts[1],
         recompute=_recompute(cells, assumptions),
+        vocabulary=vocabulary_of(cells, extra),
     )
     found = [replace(common, mbs=mbs, vp=vp) for mbs in sizes for vp in chunks]
     regular = tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)

@@ -6,6 +6,7 @@ from typing import Any
 from costmodels.configuration import GradientPrecision, Job, Precision
 from planner.readers.published.cells import Refusal, degree, text
 from planner.readers.published.table import Cells
+from planner.readers.published.vocabulary import of_the_study
 
 PRECISIONS: dict[str, Precision] = {
     "BF16": "bf16",
@@ -41,7 +42,8 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         attention="unfused" if unfused else "flash",
         gradient_overlap=overlap,
         tensor_overlap=_tensor_overlap(cells, extra),
-        gradients=_gradients(cells, assumptions),
+        gradients=_gradients(cells, extra, assumptions),
+        dropout=of_the_study(extra),
         dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
         scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
         expert_overlap="moe_a2a_overlap=true" in text(cells, "overlap").lower(),
@@ -50,11 +52,12 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
     )
 
 
-def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
+def _gradients(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> GradientPrecision:
     """Megatron-Bridge's performance recipes set ``grad_reduce_in_fp32 = False``; Megatron-LM and DeepSpeed
     accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
     half = text(cells, "precision").upper() == "FP16"
-    if not half and "megatron-bridge" not in text(cells, "source_ref").lower():
+    told = "megatron-bridge" in text(cells, "source_ref").lower() or of_the_study(extra)
+    if not half and not told:
         return "fp32"
     assumptions.append("gradients in 16 bits")
     return "bf16"

@@ -177,7 +177,7 @@ def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) ->
         ({"model_key": "nemotron3_nano"}, "state-space"),
         ({"extra_json": '{"hybrid-layer-pattern": "MEM*"}'}, "state-space"),
         ({"task": "lora"}, "LoRA"),
-        ({"schedule": "1F1B vocab-parallel alg2"}, "vocabulary-parallel"),
+        ({"schedule": "1F1B vocab-parallel alg3"}, "vocabulary-parallel"),
         ({"pp": "41"}, "tp*pp*cp=328"),
         ({"tp": ""}, "no value for tp"),
         ({"gbs": ""}, "no value for gbs"),

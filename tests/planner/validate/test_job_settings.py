@@ -22,6 +22,7 @@ SETTINGS = {
     "scaling": "block",
     "expert_overlap": True,
     "cuda_graphs": True,
+    "dropout": True,
 }
 
 
