@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.configuration import Configuration, Recompute
+from costmodels.configuration import VOCABULARIES, Configuration, Recompute
 from costmodels.sharding import Degree, Shards
 
-SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs")
+SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs", "vocabulary_stages")
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes ``levels``."""
+    """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes ``levels``, ``vocabulary``
+    indexes ``VOCABULARIES``."""
 
     tp: Degree
     sp: Degree
@@ -29,6 +30,7 @@ class Columns:
     mbs: Degree
     recompute: Degree
     levels: tuple[Recompute, ...]
+    vocabulary: Degree
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -41,14 +43,19 @@ class Columns:
             for name in INTEGER_FIELDS
         }
         recompute = np.array([levels.index(configuration.recompute) for configuration in configurations], np.int64)
-        return cls(**columns, recompute=recompute, levels=levels)
+        vocabulary = np.array([VOCABULARIES.index(c.vocabulary) for c in configurations], np.int64)
+        return cls(**columns, recompute=recompute, levels=levels, vocabulary=vocabulary)
 
     def row(self, index: int) -> Configuration:
         values = {name: int(getattr(self, name)[index]) for name in INTEGER_FIELDS}
-        return Configuration(**values, recompute=self.levels[self.recompute[index]])
+        return Configuration(
+            **values,
+            recompute=self.levels[self.recompute[index]],
+            vocabulary=VOCABULARIES[self.vocabulary[index]],
+        )
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Columns":
-        taken = {name: getattr(self, name)[chosen] for name in (*INTEGER_FIELDS, "recompute")}
+        taken = {name: getattr(self, name)[chosen] for name in (*INTEGER_FIELDS, "recompute", "vocabulary")}
         return Columns(**taken, levels=self.levels)
 
     def shards(self) -> tuple[Shards, NDArray[np.int64]]:
@@ -59,6 +66,11 @@ class Columns:
             key = key * len(values) + code.reshape(-1)
         _, first, index = np.unique(key, return_index=True, return_inverse=True)
         return Shards(**{name: getattr(self, name)[first] for name in SHARD_FIELDS}), index.reshape(-1)
+
+    @property
+    def vocabulary_stages(self) -> Degree:
+        """Pipeline stages that share each embedding; 1 where it stands whole on one of them."""
+        return np.where(self.vocabulary == 0, 1, self.pp)
 
     @property
     def dense_replicas(self) -> Degree:

@@ -1,7 +1,7 @@
 """A training job and one way to spread it over ranks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
@@ -11,6 +11,8 @@ GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
 Recompute = str
 """``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
+Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
+VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ class Configuration:
     ``pp`` pipeline stages, ``vp`` model chunks per stage, ``dp`` data-parallel replicas
     (gpus / (tp cp pp)), ``zero`` stage 0-3 (1 is Megatron's distributed optimizer), ``ep`` expert,
     ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level
-    (``costmodels.recompute``).
+    (``costmodels.recompute``). ``vocabulary``: both embeddings ``whole`` on the first and the last stage,
+    or split over all stages and run by one of three methods (``costmodels.timeline.vocabulary_orders``).
     """
 
     tp: int = 1
@@ -80,6 +83,7 @@ class Configuration:
     etp: int = 1
     mbs: int = 1
     recompute: Recompute = "none"
+    vocabulary: Vocabulary = "whole"
 
     @property
     def gpus(self) -> int:

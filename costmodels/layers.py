@@ -28,7 +28,7 @@ from costmodels.operators import (
     Operator,
     System,
 )
-from costmodels.sharding import Column, Shards, padded_vocabulary
+from costmodels.sharding import Column, Shards, vocabulary_rows
 
 SCORE_BYTES = 2
 DROPPED_SCORE_BYTES = 3
@@ -65,6 +65,8 @@ class LayerBuilder:
         self.context_group = group_shape(shards.cp, shards.tp, domain)
         self.expert_group = group_shape(shards.ep, shards.etp, domain)
         self.expert_tensor_group = group_shape(shards.etp, ones, domain)
+        # a vocabulary split over the stages is no part of the first and the last (costmodels.vocabulary)
+        self.whole = ones * (shards.vocabulary_stages == 1).astype(np.float64)
 
     def layer(self, kind: LayerKind) -> list[Operator]:
         """One transformer layer."""
@@ -86,34 +88,36 @@ class LayerBuilder:
         return [self.norm(), self.norm(), joined, *self.layer(kind), *self._weights_only(rest), *head]
 
     def embedding(self, model: Model) -> list[Operator]:
-        """Masked lookup of each rank's rows, then the sum over the tensor group."""
-        rows = padded_vocabulary(model.vocabulary, self.shards.tp) / self.tp
-        size = BF16_BYTES * self.tokens * self.hidden
+        """Masked lookup of each rank's rows, then the sum over the tensor group; nothing but positions
+        where the vocabulary is split over stages."""
+        rows = self.whole * vocabulary_rows(model.vocabulary, self.shards.tp)
+        size = self.whole * BF16_BYTES * self.tokens * self.hidden
         lookup = MemoryBound(
             forward_bytes=2 * size,
             backward_bytes=(1 + 2 * FP32_BYTES / BF16_BYTES) * size,
             parameters=(rows + model.positions) * self.hidden,
             saved_bytes=self.dropout_mask(),
         )
-        return [lookup, *self.leave_tensor_region()]
+        return [lookup, *self.leave_tensor_region(self.whole)]
 
     def head(self, model: Model, *, owned: bool = True) -> list[Operator]:
-        """Final norm, logits over each rank's vocabulary rows, and the parallel cross-entropy.
-        ``owned=False``: run again by a prediction layer, with the head's own weights."""
-        rows = padded_vocabulary(model.vocabulary, self.shards.tp) / self.tp
+        """Final norm, logits over each rank's vocabulary rows, and the parallel cross-entropy; the norm
+        alone where the vocabulary is split over stages. ``owned=False``: run again by a prediction
+        layer, with the head's own weights."""
+        rows = self.whole * vocabulary_rows(model.vocabulary, self.shards.tp)
         logits = self.tokens * rows
         loss_bytes = self.system.calibration.loss_bytes_per_logit * logits
         return [
             self.norm(),
             *self._weights_only(owned * model.final_norm_parameters),
-            *self.enter_tensor_region(),
+            *self.enter_tensor_region(self.whole),
             Gemm(
                 m=self.tokens,
                 n=rows,
                 k=self.hidden,
                 owned=owned,
                 wide=True,
-                saved_bytes=BF16_BYTES * self.local_tokens * self.hidden,
+                saved_bytes=self.whole * BF16_BYTES * self.local_tokens * self.hidden,
             ),
             MemoryBound(forward_bytes=loss_bytes / 2, backward_bytes=loss_bytes / 2),
         ]
@@ -146,17 +150,19 @@ class LayerBuilder:
     def dropout_mask(self) -> Column:
         return self.job.dropout * self.local_tokens * self.hidden
 
-    def enter_tensor_region(self) -> list[Operator]:
+    def enter_tensor_region(self, share: Column | float = 1.0) -> list[Operator]:
         """Sequence parallel: all-gather in, its mirror back, and once more for the weight gradient.
-        Otherwise a copy forward and an all-reduce of the gradient."""
-        return self._tensor_collectives(gathered=(1, 0, 1), scattered=(0, 1, 0), reduced=(0, 1, 0))
+        Otherwise a copy forward and an all-reduce of the gradient. ``share`` of the tokens."""
+        return self._tensor_collectives(share, gathered=(1, 0, 1), scattered=(0, 1, 0), reduced=(0, 1, 0))
 
-    def leave_tensor_region(self) -> list[Operator]:
+    def leave_tensor_region(self, share: Column | float = 1.0) -> list[Operator]:
         """Sequence parallel: reduce-scatter out and all-gather back. Otherwise an all-reduce."""
-        return self._tensor_collectives(gathered=(0, 1, 0), scattered=(1, 0, 0), reduced=(1, 0, 0))
+        return self._tensor_collectives(share, gathered=(0, 1, 0), scattered=(1, 0, 0), reduced=(1, 0, 0))
 
-    def _tensor_collectives(self, gathered: Calls, scattered: Calls, reduced: Calls) -> list[Operator]:
-        size = BF16_BYTES * self.tokens * self.hidden
+    def _tensor_collectives(
+        self, share: Column | float, gathered: Calls, scattered: Calls, reduced: Calls
+    ) -> list[Operator]:
+        size = share * BF16_BYTES * self.tokens * self.hidden
         with_sp = np.where(self.shards.sp == 1, size, 0.0)
         group = self.tensor_group
         # overlapped gathers carry the input as the GEMM takes it: cast, in narrow precisions

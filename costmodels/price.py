@@ -41,11 +41,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePrice:
-    """One pipeline stage: its chunks in order, parameters and memory of each of its ranks."""
+    """One pipeline stage: its chunks in order, parameters and memory of each of its ranks.
+
+    ``vocabulary_seconds`` of ``busy_seconds`` go to the passes of a vocabulary split over the stages.
+    """
 
     chunks: tuple[ChunkPrice, ...]
     send_seconds: float
     busy_seconds: float
+    vocabulary_seconds: float
     dense_parameters: float
     expert_parameters: float
     memory: Memory

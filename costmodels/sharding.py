@@ -5,7 +5,7 @@ tensor fastest, then expert, then expert-data. So a layer's groups do not depend
 and a few hundred distinct shards price a hundred thousand configurations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ Degree = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shards:
-    """Columns of equal length, one entry per distinct way to cut a layer."""
+    """Columns of equal length, one entry per distinct way to cut a layer. ``vocabulary_stages``: over
+    how many pipeline stages each embedding is cut."""
 
     tp: Degree
     sp: Degree
@@ -26,6 +27,7 @@ class Shards:
     ep: Degree
     etp: Degree
     mbs: Degree
+    vocabulary_stages: Degree = field(default_factory=lambda: np.ones(1, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -39,7 +41,13 @@ class Shards:
         return self.tokens(job) / np.where(self.sp == 1, self.tp, 1)
 
 
-def padded_vocabulary(vocabulary: int, tp: Degree) -> Degree:
-    """Rows after Megatron's padding to a multiple of 128 x tp (``make-vocab-size-divisible-by``)."""
-    block = 128 * tp
-    return -(-vocabulary // block) * block
+def padded_vocabulary(vocabulary: int, tp: Degree, stages: Degree | int = 1) -> Degree:
+    """Rows after padding to a multiple of 128 x tp (Megatron's ``make-vocab-size-divisible-by``) that
+    tp x stages divides: split over pipeline stages, each rank holds as many."""
+    block = np.lcm(128, stages) * tp
+    return np.asarray(-(-vocabulary // block) * block)
+
+
+def vocabulary_rows(vocabulary: int, tp: Degree, stages: Degree | int = 1) -> Column:
+    """Padded rows of one embedding on each rank that holds a part of it."""
+    return np.asarray(padded_vocabulary(vocabulary, tp, stages) / (tp * stages), dtype=np.float64)

@@ -26,9 +26,19 @@ from costmodels.hardware import Cluster
 from costmodels.items import Chain, ItemCosts, chain_of, item_costs
 from costmodels.operators import BF16_BYTES, System, exposed_seconds
 from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
-from costmodels.sharding import Column, padded_vocabulary
+from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
-from costmodels.timeline import Order, peak_activation, peak_live_counts, schedule_order, simulate
+from costmodels.timeline import (
+    VOCABULARY_METHODS,
+    Order,
+    Timeline,
+    peak_activation,
+    peak_live_counts,
+    schedule_order,
+    simulate,
+    vocabulary_order,
+)
+from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
 Cut = Sequence[int] | NDArray[np.int64]
 
@@ -45,6 +55,7 @@ class StepModel:
         self.costs: ItemCosts = item_costs(model, job, shards, self.system, columns.levels)
         self.traffic = self._state_traffic(columns)
         self.microbatches = columns.microbatches(job.global_batch)
+        self.vocabulary: SplitVocabulary = split_vocabulary(model, job, columns, self.system)
 
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
         """The same prices for some of the configurations."""
@@ -55,6 +66,7 @@ class StepModel:
         part.shard_index = self.shard_index[chosen]
         part.traffic = self._state_traffic(part.columns)
         part.microbatches = self.microbatches[chosen]
+        part.vocabulary = self.vocabulary.take(chosen)
         return part
 
     def _state_traffic(self, columns: Columns) -> StateTraffic:
@@ -70,7 +82,7 @@ class StepModel:
         dense = self.costs.dense_parameters[:, self.shard_index].copy()
         pipelined = self.columns.pp > 1
         if self.model.tied_embeddings:
-            rows = padded_vocabulary(self.model.vocabulary, self.columns.tp) / self.columns.tp
+            rows = vocabulary_rows(self.model.vocabulary, self.columns.tp)
             dense[-1] -= np.where(pipelined, 0.0, rows * self.model.hidden)
         if self.chain.mtp_layers:
             dense[-1] += np.where(pipelined, dense[0], 0.0)
@@ -129,11 +141,23 @@ class StepModel:
         return state_bytes(*self.parameters, self.columns, self.job.gradients, self.job.moments)
 
     @cached_property
+    def vocabulary_state(self) -> StateBytes:
+        """Of each stage's share of a split vocabulary, [n]."""
+        parameters = self.vocabulary.parameters
+        return state_bytes(parameters, np.zeros_like(parameters), self.columns, self.job.gradients)
+
+    @cached_property
+    def vocabulary_bytes(self) -> Column:
+        """All that each stage holds of a split vocabulary from step to step and pass to pass, [n]."""
+        return np.asarray(self.vocabulary_state.total + self.vocabulary.kept_bytes)
+
+    @cached_property
     def transient_bytes(self) -> Column:
         """Short-lived bytes while one item runs, [types, n]; a stage needs its largest.
 
         GEMM work space by the widest weight; what recompute rebuilds for the item's backward pass;
-        under ZeRO 3 the gathered weights of the item and of the one prefetched.
+        under ZeRO 3 the gathered weights of the item and of the one prefetched. At least what a pass
+        of a split vocabulary needs, as every stage runs those.
         """
         calibration, columns = self.calibration, self.columns
         widest = self.costs.widest_weight[:, self.shard_index].copy()
@@ -141,16 +165,24 @@ class StepModel:
         dense, experts = self.parameters
         rebuilt = self.costs.rebuilt_bytes[columns.recompute, :, self.shard_index].T
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
-        return calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
+        needed = calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
+        return np.maximum(needed, self.vocabulary.step_bytes)
 
     @cached_property
     def logit_bytes(self) -> Column:
-        """Work space of logits and loss on the stage with the head, [n]: fused, the bf16 logits alone."""
+        """Work space of logits and loss on the stage with the head, where it is whole, [n]: fused, the
+        bf16 logits alone."""
         columns = self.columns
-        rows = padded_vocabulary(self.model.vocabulary, columns.tp) / columns.tp
+        rows = np.where(columns.vocabulary == 0, vocabulary_rows(self.model.vocabulary, columns.tp), 0.0)
         tokens = columns.mbs * self.job.sequence_length / columns.cp
         plain = self.calibration.logit_workspace_bytes_per_element
         return (min(BF16_BYTES, plain) if self.job.fused_loss else plain) * tokens * rows
+
+    @cached_property
+    def lookup_gradient_bytes(self) -> Column:
+        """Work space of the first stage at the end of a backward pass, when that micro-batch's activations
+        are gone: the dense bf16 gradient of its input embedding, [n]."""
+        return np.asarray(self.calibration.workspace_bytes + BF16_BYTES * self.parameters[0][0])
 
     @property
     def allocatable_bytes(self) -> float:
@@ -202,8 +234,16 @@ class StepModel:
 
     def order(self, index: int) -> Order:
         row = self.columns.row(index)
-        name = "1f1b" if row.vp == 1 else "interleaved-1f1b"
-        return schedule_order(name, row.pp, row.vp, int(self.microbatches[index]))
+        microbatches = int(self.microbatches[index])
+        if row.vocabulary in VOCABULARY_METHODS:
+            return vocabulary_order(row.vocabulary, row.pp, microbatches)
+        return schedule_order("1f1b" if row.vp == 1 else "interleaved-1f1b", row.pp, row.vp, microbatches)
+
+    def timeline(self, index: int, forward: Column, backward: Column) -> Timeline:
+        """Configuration ``index``'s schedule with these seconds of every chunk."""
+        order = self.order(index)
+        passes = self.vocabulary.seconds(index, order.devices) if order.splits_vocabulary else None
+        return simulate(order, forward, backward, self.link_seconds(index), passes)
 
     def stage_items(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
         """Item types on each stage."""
@@ -218,15 +258,19 @@ class StepModel:
         activations = np.add.reduceat(self.saved_bytes[self.chain.types, index], starts)
         peaks = peak_activation(order, activations)
         live = peak_live_counts(order)
-        state = self.state
+        state, share = self.state, self.vocabulary_state
+        kept = float(self.vocabulary.kept_bytes[index])
         found = []
         for stage, items in enumerate(self.stage_items(index, cut)):
             allocated = {
-                "weights_bytes": float(state.weights[items, index].sum()),
-                "gradients_bytes": float(state.gradients[items, index].sum()),
-                "optimizer_bytes": float(state.optimizer[items, index].sum()),
-                "activations_bytes": float(peaks[stage]),
-                "workspace_bytes": self._workspace_bytes(items, index),
+                "weights_bytes": float(state.weights[items, index].sum() + share.weights[index]),
+                "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[index]),
+                "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[index]),
+                "activations_bytes": float(peaks[stage]) + kept,
+                "workspace_bytes": max(
+                    self._workspace_bytes(items, index),
+                    float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,
+                ),
             }
             fragmented = self.calibration.allocator_fraction * sum(allocated.values())
             outside = self.calibration.runtime_bytes + fragmented
@@ -251,6 +295,7 @@ class StepModel:
             return np.array([table[items, index].sum() for items in held])
 
         dense, experts = (per_stage(table) for table in self.parameters)
+        dense = dense + self.vocabulary.parameters[index]
         gradients = traffic.gradient_seconds(dense, experts)
         gathers = traffic.parameter_seconds(dense, experts)
         if self.job.gradient_overlap:
@@ -295,7 +340,7 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     forward, recompute, input_grad, weight_grad = step.chunk_seconds(index, cut)
     backward = recompute + input_grad + weight_grad
     links = step.link_seconds(index)
-    timeline = simulate(step.order(index), forward, backward, links)
+    timeline = step.timeline(index, forward, backward)
     ends, busy = timeline.device_end_seconds, timeline.busy_seconds
     makespan = float(ends.max())
     gradient, optimizer, gather = step.state_seconds(index, cut)
@@ -305,6 +350,7 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     memory = step.memory(index, cut)
     dense, experts = step.parameters
     microbatches = int(step.microbatches[index])
+    split = float(step.vocabulary.busy_seconds(step.microbatches)[index])
     shard = step.shard_index[index]
     by_kind = {kind: table[:, shard] for kind, table in step.costs.exposed.items()}
     by_kind["sharded-state"] = np.add(*step.exposed_traffic)[:, index]
@@ -328,7 +374,8 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
                 ),
                 send_seconds=float(links[stage]) if stage < len(links) else 0.0,
                 busy_seconds=float(busy[stage]),
-                dense_parameters=float(dense[items, index].sum()),
+                vocabulary_seconds=split,
+                dense_parameters=float(dense[items, index].sum() + step.vocabulary.parameters[index]),
                 expert_parameters=float(experts[items, index].sum()),
                 memory=memory[stage],
             )

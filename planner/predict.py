@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
@@ -12,14 +9,12 @@ from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu
 from costmodels.hardware import Cluster
-from costmodels.items import chain_of
 from costmodels.price import StepPrice
 from costmodels.step import price_cut
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
+from planner.splits import Split, even_boundaries, redistributed_boundaries
 from planner.uncertainty import Uncertainty, facets, uncertainty_of
-
-Split = Literal["balanced", "even"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +67,7 @@ def predict(
     calibration: Calibration | Path | None = None,
 ) -> Prediction:
     """Price ``configuration``, its layers cut for the least bottleneck, as evenly as Megatron does, or
-    at ``boundaries``.
+    with fewer on the last stage as its head weighs (``planner.splits``), or at ``boundaries``.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
     ``IllegalConfiguration`` when a degree does not divide what it must.
@@ -81,6 +76,8 @@ def predict(
     pricing = Pricing(cluster, model, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
     if boundaries is None and split == "even":
         boundaries = even_boundaries(model, configuration)
+    elif boundaries is None and split == "redistributed":
+        boundaries = redistributed_boundaries(model, job, configuration)
     if boundaries is None:
         boundaries = pricing.best_boundaries(0)
     price = price_cut(pricing.step, 0, boundaries)
@@ -93,20 +90,6 @@ def predict(
         capacity_bytes=cluster.capacity_bytes,
         facets=facets(cluster, model, job),
     )
-
-
-def even_boundaries(model: Model, configuration: Configuration) -> tuple[int, ...] | None:
-    """Megatron's cut: equal layers in every chunk, embedding and head riding along; where only
-    layers + 2 divide, the two count as a layer each. None where neither divides."""
-    chunks = configuration.pp * configuration.vp
-    layers, length = len(model.layers), len(chain_of(model).types)
-    if layers % chunks == 0:
-        inner = 1 + np.arange(1, chunks) * (layers // chunks)
-    elif (layers + 2) % chunks == 0:
-        inner = np.arange(1, chunks) * ((layers + 2) // chunks)
-    else:
-        return None
-    return (0, *(int(i) for i in inner), length)
 
 
 __all__ = ["IllegalConfiguration", "Prediction", "Split", "even_boundaries", "predict"]

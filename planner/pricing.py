@@ -22,7 +22,7 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from costmodels.sharding import Column
 from costmodels.step import StepModel, price_cut
-from costmodels.timeline import makespan_bound
+from costmodels.timeline import makespan_bound, peak_live_counts
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition
 
@@ -88,8 +88,11 @@ class Pricing:
         interleaved = total / p * m + ramp
         some_stage = np.ceil(step.chain.decoder_layers / p) * lightest + host
         pipeline = np.maximum(np.where(step.columns.vp == 1, plain, interleaved), m * some_stage)
+        # with a split vocabulary the ramp is not counted: what each stage computes bounds it
+        busy = np.maximum(total / p * m, m * some_stage) + step.vocabulary.busy_seconds(m)
+        pipeline = np.where(step.columns.vocabulary == 0, pipeline, busy)
         dense, experts = step.parameters
-        update = step.traffic.optimizer_seconds(counts @ dense / p, counts @ experts / p)
+        update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
         bound = step.straggler * (pipeline + update) + step.calibration.step_seconds
         return np.where(self._fits_some_cut(step), bound * (1 - 1e-12), np.inf)
 
@@ -114,7 +117,7 @@ class Pricing:
         after = 1 + len(self.model.kinds)  # prediction layers and head: one item of the cut
         largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
         in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
-        fixed = step.calibration.workspace_bytes + step.transient_bytes[kinds].min(axis=0)
+        fixed = step.calibration.workspace_bytes + step.transient_bytes[kinds].min(axis=0) + step.vocabulary_bytes
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
         room = np.zeros((len(kinds) + 1, len(columns)))
@@ -140,7 +143,7 @@ class Pricing:
         found = []
         for start in range(0, len(self.columns), BATCH):
             step = self.step.take(np.arange(start, min(start + BATCH, len(self.columns))))
-            held = step.chain.counts @ (step.state.total + step.saved_bytes) / step.columns.pp
+            held = step.chain.counts @ (step.state.total + step.saved_bytes) / step.columns.pp + step.vocabulary_bytes
             body = step.calibration.workspace_bytes + step.transient_bytes[1:-1].min(axis=0)
             allocated = np.maximum(held, step.state.total[-1] + step.logit_bytes) + body
             found.append(allocated)
@@ -169,7 +172,11 @@ class Pricing:
             return float("inf")
         forward, recompute, input_grad, weight_grad = step.chunk_seconds(i, cut.boundaries)
         backward = recompute + input_grad + weight_grad
-        bound = makespan_bound(step.order(i), forward, backward, step.link_seconds(i))
+        order = step.order(i)
+        if order.splits_vocabulary:
+            bound = step.timeline(i, forward, backward).makespan_seconds
+        else:
+            bound = makespan_bound(order, forward, backward, step.link_seconds(i))
         gradient, optimizer, gather = step.state_seconds(i, cut.boundaries)
         # stage 0 runs the last backward pass of all: it ends when the pipeline does
         body = float(bound) + gradient[0] + optimizer.max() + gather.max()
@@ -216,13 +223,16 @@ class Pricing:
 
     def _chunk_memory(self, step: StepModel, i: int) -> ChunkMemory:
         stages = int(step.columns.pp[i])
-        fixed = np.full(stages, step.calibration.workspace_bytes)
+        fixed = np.full(stages, step.calibration.workspace_bytes + step.vocabulary_bytes[i])
         fixed[-1] += step.logit_bytes[i]
+        in_flight = np.minimum(int(step.microbatches[i]), stages - np.arange(stages))
+        if step.columns.vocabulary[i]:
+            in_flight = peak_live_counts(step.order(i))
         return ChunkMemory(
             static_bytes=self._items(step, i, step.state.total),
             activation_bytes=self._items(step, i, step.saved_bytes),
             transient_bytes=self._items(step, i, step.transient_bytes, np.max),
-            in_flight=np.minimum(int(step.microbatches[i]), stages - np.arange(stages)).astype(np.float64),
+            in_flight=in_flight.astype(np.float64),
             fixed_bytes=fixed,
             cap_bytes=step.allocatable_bytes,
         )

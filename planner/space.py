@@ -10,6 +10,7 @@ configuration. The space, unless a value is pinned:
 - ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` the
   levels of ``costmodels.recompute.default_levels``
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
+- ``vocabulary`` whole; split only where pinned
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
-from costmodels.configuration import Configuration, Job, Recompute
+from costmodels.configuration import VOCABULARIES, Configuration, Job, Recompute
 from costmodels.hardware import Cluster
 from costmodels.recompute import canonical, default_levels
 
@@ -123,6 +124,7 @@ def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute])
         "pp vp dp mbs",
         lambda p, v, d, m: (v > 1) & ((batch // (d * m)) % p != 0),
     )
+    _vocabulary_rules(rule, model)
     rule(
         "ZeRO without replicas shards nothing",
         "zero tp cp dp ep etp",
@@ -158,6 +160,21 @@ def _moe_rules(rule: Callable[..., None], block: Moe) -> None:
     rule("experts with tp > 1 need sequence parallelism (sp=1)", "tp sp", lambda t, s: (t > 1) & (s == 0))
 
 
+def _vocabulary_rules(rule: Callable[..., None], model: Model) -> None:
+    """What a vocabulary split over the pipeline needs (arXiv 2411.05288; the order is 1F1B's)."""
+    if model.tied_embeddings:
+        rule("a split vocabulary needs untied embeddings; this model ties them", "vocabulary", lambda v: v > 0)
+    if model.mtp_layers:
+        rule("a split vocabulary has no schedule for multi-token prediction", "vocabulary", lambda v: v > 0)
+    rule("a split vocabulary needs pp > 1: it is cut over the stages", "vocabulary pp", lambda v, p: (v > 0) & (p == 1))
+    rule("a split vocabulary has no interleaved schedule: vp = 1", "vocabulary vp", lambda v, c: (v > 0) & (c > 1))
+    rule(
+        "a split vocabulary keeps its weights and gradients: zero of at most 1",
+        "vocabulary zero",
+        lambda v, z: (v > 0) & (z > 1),
+    )
+
+
 def check(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` with every rule that ``configuration`` breaks."""
     levels = (_level(configuration.recompute),)
@@ -189,7 +206,7 @@ def enumerate_space(
     """All legal configurations of the stated space.
 
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off (their degree stays 1, ``sp``
-    and ``zero`` 0, ``recompute`` none). Both are counted, not silently dropped: nothing pinned is
+    and ``zero`` 0, ``recompute`` none, ``vocabulary`` whole). Both are counted, not silently dropped: nothing pinned is
     replaced. Degrees are added one at a time and every rule applied as soon as its degrees are known,
     so a pruned count is of partial configurations.
     """
@@ -222,7 +239,7 @@ def enumerate_space(
 
 def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Values of the degrees that are fixed, and the level of recompute if that one is."""
-    off = {"sp": 0, "zero": 0, "recompute": 0}
+    off = {"sp": 0, "zero": 0, "recompute": 0, "vocabulary": 0}
     unknown = sorted({*pins, *forbid} - set(DEGREES))
     if unknown:
         raise IllegalConfiguration(f"{name}: no such degree; one of {', '.join(DEGREES)}" for name in unknown)
@@ -231,6 +248,11 @@ def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[s
     for name, value in pins.items():
         if name in fixed:
             raise IllegalConfiguration([f"{name} is both pinned and forbidden"])
+        if name == "vocabulary":
+            if value not in VOCABULARIES:
+                raise IllegalConfiguration([f"{name}={value}: one of {', '.join(VOCABULARIES)}"])
+            fixed[name] = VOCABULARIES.index(str(value))
+            continue
         if name == "recompute":
             fixed[name], levels = 0, (_level(str(value)),)
             continue
@@ -272,11 +294,12 @@ def _choices(
         "etp": [2**i for i in range(8) if 2**i <= cluster.domain_gpus] if experts else [1],
         "zero": [0, 1, 2, 3],
         "recompute": list(range(levels)),
+        "vocabulary": [0],
     }
     for name in ("tp", "cp", "pp", "mbs", "sp", "ep", "etp"):
         yield name, [fixed[name]] if name in fixed else plain[name]
     yield "vp", [fixed["vp"]] if "vp" in fixed else (lambda pp: interleavings(layers, pp))
-    for name in ("zero", "recompute"):
+    for name in ("zero", "recompute", "vocabulary"):
         yield name, [fixed[name]] if name in fixed else plain[name]
 
 

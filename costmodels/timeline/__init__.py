@@ -3,16 +3,36 @@
 from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
 from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts
-from costmodels.timeline.orders import BACKWARD, FORWARD, SCHEDULES, Order, Schedule, schedule_order
+from costmodels.timeline.orders import (
+    BACKWARD,
+    FORWARD,
+    INPUT_BACKWARD,
+    INPUT_FORWARD,
+    SCHEDULES,
+    VOCABULARY,
+    VOCABULARY_METHODS,
+    Order,
+    Schedule,
+    VocabularyMethod,
+    schedule_order,
+)
 from costmodels.timeline.simulation import Timeline, makespan_seconds, simulate
+from costmodels.timeline.vocabulary import VocabularySeconds
+from costmodels.timeline.vocabulary_orders import vocabulary_order
 
 __all__ = [
     "BACKWARD",
     "FORWARD",
+    "INPUT_BACKWARD",
+    "INPUT_FORWARD",
     "SCHEDULES",
+    "VOCABULARY",
+    "VOCABULARY_METHODS",
     "Order",
     "Schedule",
     "Timeline",
+    "VocabularyMethod",
+    "VocabularySeconds",
     "any_split_bound",
     "makespan_bound",
     "makespan_seconds",
@@ -22,4 +42,5 @@ __all__ = [
     "schedule_order",
     "simulate",
     "stage_load_caps",
+    "vocabulary_order",
 ]

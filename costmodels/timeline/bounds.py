@@ -38,6 +38,8 @@ def makespan_bound(
 
     Never above the simulated makespan (up to rounding), for any costs.
     """
+    if order.splits_vocabulary:
+        raise ValueError(f"order: {order.schedule} has passes that no path here counts; simulate it")
     _, forward, backward, link = check_costs(order, forward_seconds, backward_seconds, link_seconds)
     paths = _paths(order)
     chunks = order.chunks

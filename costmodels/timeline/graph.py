@@ -100,3 +100,25 @@ def _slices(batches: list[Index]) -> Iterator[tuple[int, int]]:
     for batch in batches:
         yield begin, begin + len(batch)
         begin += len(batch)
+
+
+def level_order(after: Index, fed_by: Index) -> tuple[Index, tuple[tuple[int, int], ...]]:
+    """Nodes [N] of any graph with two predecessors each (N: none) in level order, and where each level
+    begins and ends. Raises ``ValueError`` if they wait for each other for ever."""
+    total = len(after)
+    batches: list[Index] = []
+    followers = np.argsort(np.concatenate([after, fed_by]), kind="stable") % total
+    begin = np.searchsorted(np.sort(np.concatenate([after, fed_by])), np.arange(total + 2))
+    waits = np.full(total, 2)
+    ready = np.array([total], dtype=np.intp)
+    left = total
+    while len(ready):
+        freed = np.concatenate([followers[begin[node] : begin[node + 1]] for node in ready])
+        np.subtract.at(waits, freed, 1)
+        ready = np.unique(freed[waits[freed] == 0])
+        left -= len(ready)
+        if len(ready):
+            batches.append(ready)
+    if left:
+        raise ValueError(f"order: {left} operations wait for each other for ever")
+    return np.concatenate(batches), tuple(_slices(batches))

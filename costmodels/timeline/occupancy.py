@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from costmodels.timeline.orders import FORWARD, Order
+from costmodels.timeline.orders import BACKWARD, FORWARD, Order
 from costmodels.timeline.simulation import Timeline
 
 
@@ -32,8 +32,12 @@ def peak_activation(order: Order, chunk_activation_bytes: ArrayLike) -> NDArray[
 
 def peak_live_counts(order: Order) -> NDArray[np.int64]:
     """[devices]: the most (chunk, micro-batch) activations alive at once on each device."""
-    live = np.cumsum(np.where(order.kind == FORWARD, 1, -1), axis=1, dtype=np.int64)
-    return np.asarray(live.max(axis=1))
+    return np.asarray(np.cumsum(_change(order.kind), axis=1, dtype=np.int64).max(axis=1))
+
+
+def _change(kind: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Activations begun (1) or released (-1) by each operation; passes of the vocabulary keep none."""
+    return np.asarray((kind == FORWARD).astype(np.int64) - (kind == BACKWARD))
 
 
 def memory_over_time(
@@ -44,10 +48,10 @@ def memory_over_time(
     ``timeline`` is of one cost vector; ``chunk_activation_bytes`` is [chunks]. The second array
     steps up at the start of each F and down at the end of each B.
     """
-    forward = order.kind[device] == FORWARD
+    kind = order.kind[device]
     sizes = np.asarray(chunk_activation_bytes, dtype=np.float64)[order.chunk[device]]
-    seconds = np.where(forward, timeline.start[device], timeline.end[device])
-    return seconds, np.cumsum(np.where(forward, sizes, -sizes))
+    seconds = np.where(kind == BACKWARD, timeline.end[device], timeline.start[device])
+    return seconds, np.cumsum(_change(kind) * sizes)
 
 
 @lru_cache(maxsize=256)
@@ -65,7 +69,7 @@ def _live_sets(order: Order, device: int) -> NDArray[np.int64]:
     forward = order.kind[device] == FORWARD
     local = order.chunk[device] // order.devices
     change = np.zeros((len(local), order.chunks_per_device), dtype=np.int64)
-    change[np.arange(len(local)), local] = np.where(forward, 1, -1)
+    change[np.arange(len(local)), local] = _change(order.kind[device])
     return np.unique(np.cumsum(change, axis=0)[forward], axis=0)
 
 

@@ -28,18 +28,22 @@ from numpy.typing import NDArray
 Schedule = Literal["gpipe", "1f1b", "interleaved-1f1b"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
-FORWARD, BACKWARD = 0, 1
+VocabularyMethod = Literal["vocab-1", "vocab-2", "interlaced"]
+VOCABULARY_METHODS: tuple[VocabularyMethod, ...] = get_args(VocabularyMethod)
+
+FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD = range(5)
+"""Kinds of operations; the last three exist where the vocabulary is split (``vocabulary_orders``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Order:
     """The operations of each device, in the order it runs them; arrays are read-only.
 
-    ``kind`` (FORWARD or BACKWARD), ``chunk`` and ``microbatch`` are [devices, operations];
+    ``kind``, ``chunk`` and ``microbatch`` are [devices, operations];
     ``device_of_chunk`` is [chunks]. Two orders are equal only if they are the same object.
     """
 
-    schedule: Schedule
+    schedule: Schedule | VocabularyMethod
     devices: int
     chunks_per_device: int
     microbatches: int
@@ -51,6 +55,10 @@ class Order:
     @property
     def chunks(self) -> int:
         return self.devices * self.chunks_per_device
+
+    @property
+    def splits_vocabulary(self) -> bool:
+        return self.schedule in VOCABULARY_METHODS
 
 
 @lru_cache(maxsize=512)

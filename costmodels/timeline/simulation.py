@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.graph import Graph, dependency_graph
 from costmodels.timeline.orders import Order
+from costmodels.timeline.vocabulary import VocabularySeconds, vocabulary_graph
 
 Seconds = NDArray[np.float64]
 
@@ -52,15 +53,20 @@ class Timeline:
 
 
 def simulate(
-    order: Order, forward_seconds: ArrayLike, backward_seconds: ArrayLike, link_seconds: ArrayLike
+    order: Order,
+    forward_seconds: ArrayLike,
+    backward_seconds: ArrayLike,
+    link_seconds: ArrayLike,
+    vocabulary: VocabularySeconds | None = None,
 ) -> Timeline:
     """Times every operation of ``order``.
 
     ``forward_seconds`` and ``backward_seconds`` are [..., chunks], ``link_seconds`` [..., chunks - 1]
-    (chunk c to c + 1, and back); the leading axes broadcast and may be absent.
+    (chunk c to c + 1, and back); the leading axes broadcast and may be absent. ``vocabulary`` goes
+    with the orders that have its passes, and only with them.
     Raises ``ValueError`` on a wrong number of chunks or a negative duration.
     """
-    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds)
+    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds, vocabulary)
     start, end = np.empty((2, len(cost), *order.kind.shape))
     for block in _blocks(order, len(cost)):
         ends = _relax(graph, cost[block], lag[block])
@@ -71,10 +77,14 @@ def simulate(
 
 
 def makespan_seconds(
-    order: Order, forward_seconds: ArrayLike, backward_seconds: ArrayLike, link_seconds: ArrayLike
+    order: Order,
+    forward_seconds: ArrayLike,
+    backward_seconds: ArrayLike,
+    link_seconds: ArrayLike,
+    vocabulary: VocabularySeconds | None = None,
 ) -> Seconds:
     """[...]: the makespan alone; arguments and errors are ``simulate``'s."""
-    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds)
+    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds, vocabulary)
     ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].max(axis=0) for block in _blocks(order, len(cost))]
     return np.concatenate(ends).reshape(batch) if ends else np.empty(batch)
 
@@ -100,17 +110,31 @@ def check_costs(
 
 
 def _prepare(
-    order: Order, forward_seconds: ArrayLike, backward_seconds: ArrayLike, link_seconds: ArrayLike
+    order: Order,
+    forward_seconds: ArrayLike,
+    backward_seconds: ArrayLike,
+    link_seconds: ArrayLike,
+    vocabulary: VocabularySeconds | None,
 ) -> tuple[Graph, tuple[int, ...], Seconds, Seconds]:
     """Graph, leading axes, and costs and lags as one row per cost vector."""
-    batch, forward, backward, link = check_costs(order, forward_seconds, backward_seconds, link_seconds)
+    _, forward, backward, link = check_costs(order, forward_seconds, backward_seconds, link_seconds)
     none = np.zeros(1)
+    costs, lags = [forward, backward], [link, none]
+    if order.splits_vocabulary:
+        if vocabulary is None:
+            raise ValueError(f"vocabulary: {order.schedule} has passes of its own; give their seconds")
+        passes, collectives = vocabulary.checked(order.devices)
+        costs, lags = [*costs, *passes, none], [*lags, *collectives]
+    elif vocabulary is not None:
+        raise ValueError(f"vocabulary: {order.schedule} has no passes of its own; leave their seconds out")
+    batch = np.broadcast_shapes(*(part.shape[:-1] for part in (*costs, *lags)))
+    rows = int(np.prod(batch))
     cost, lag = (
         np.concatenate([np.broadcast_to(part, (*batch, part.shape[-1])) for part in parts], axis=-1)
-        for parts in ((forward, backward), (link, none))
+        for parts in (costs, lags)
     )
-    rows = int(np.prod(batch))
-    return dependency_graph(order), batch, cost.reshape(rows, 2 * order.chunks), lag.reshape(rows, order.chunks)
+    graph = vocabulary_graph(order) if order.splits_vocabulary else dependency_graph(order)
+    return graph, batch, cost.reshape(rows, cost.shape[-1]), lag.reshape(rows, lag.shape[-1])
 
 
 def _blocks(order: Order, rows: int) -> list[slice]:

@@ -200,7 +200,7 @@ class _Problem:
         matters = self.jacobian(x, self.residuals(x)).any(axis=0)
         if matters.any() and not matters.all():
             # what can explain the measurements as it stands comes before what could
-            visible = np.flatnonzero(matters)
+            visible = [int(j) for j in np.flatnonzero(matters)]
             part = _Problem(self.measurements, [self.parameters[j] for j in visible], self.base)
             x[visible] = part.solve(x[visible]).x
         found = self.residuals(x)

@@ -12,7 +12,7 @@ from costmodels.calibration import FIGURES, Calibration
 from costmodels.configuration import Configuration
 from planner.calibrate.measurements import Values
 from planner.predict import Prediction, predict
-from planner.published import allocated_bytes, best_choice
+from planner.published import best_choice, printed_bytes
 from planner.readers.published_rows import Row, RowRequest
 from planner.space import IllegalConfiguration
 
@@ -98,7 +98,7 @@ class PeakMemory(Steps):
         return np.array([row.measured_memory for row in self.rows], dtype=np.float64)
 
     def _figure(self, found: Prediction, row: Row) -> float:
-        return allocated_bytes(found, row) / row.memory_unit_bytes
+        return printed_bytes(found, row) / row.memory_unit_bytes
 
 
 def steps_of(name: str, calibration: str, rows: Iterable[Row], group: str) -> tuple[Steps, tuple[str, ...]]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from costmodels.configuration import Configuration
+from costmodels.configuration import VOCABULARIES, Configuration
 from costmodels.recompute import canonical
 
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
-FIELDS = (*INTEGER_FIELDS, "recompute")
+NAMES = ("recompute", "vocabulary")
+FIELDS = (*INTEGER_FIELDS, *NAMES)
 LOWEST = {"sp": 0, "zero": 0}
 HIGHEST = {"sp": 1, "zero": 3}
 
@@ -25,7 +26,7 @@ def parse_pairs(text: str) -> dict[str, int | str]:
             raise click.BadParameter(f"'{pair}': write {name}=VALUE.")
         if name in found:
             raise click.BadParameter(f"'{name}' is given twice.")
-        found[name] = _recompute(value) if name == "recompute" else _integer(name, value)
+        found[name] = _named(name, value) if name in NAMES else _integer(name, value)
     return found
 
 
@@ -71,9 +72,11 @@ def _integer(name: str, value: str) -> int:
     return int(value)
 
 
-def _recompute(value: str) -> str:
+def _named(name: str, value: str) -> str:
+    if name == "vocabulary" and value not in VOCABULARIES:
+        raise click.BadParameter(f"{name}={value}: one of {', '.join(VOCABULARIES)}.")
     try:
-        return canonical(value)
+        return canonical(value) if name == "recompute" else value
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
 

@@ -12,7 +12,7 @@ from planner.cli.inputs import Asked, check_writable, job_options
 @click.option("--config", metavar="tp=8,pp=4", help="The configuration; what is left out gets its default.")
 @click.option(
     "--split",
-    type=click.Choice(["balanced", "even"]),
+    type=click.Choice(["balanced", "even", "redistributed"]),
     default="balanced",
     help="How layers are cut into stages.",
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from planner.cli.output import gigabytes, milliseconds, percent, plain, plus_minus, table
 
 if TYPE_CHECKING:
+    from costmodels.price import StepPrice
     from planner.plan.prediction import Intervals
     from planner.predict import Prediction
     from planner.uncertainty import Uncertainty
@@ -60,6 +61,7 @@ def describe(found: "Prediction") -> str:
             f"Throughput   {found.tokens_per_second_per_gpu:,.0f} tokens/s/GPU",
             f"MFU          {percent(found.mfu)}",
             f"Bubble       {percent(price.bubble_fraction)}",
+            *_vocabulary(price),
             f"Peak memory  {peak_line}",
             *spread_lines(spread, "Within +-    "),
             "",
@@ -73,3 +75,9 @@ def spread_lines(found: "Uncertainty | Intervals", label: str) -> list[str]:
     parts = (("step time", found.step_seconds), ("peak memory", found.peak_memory_bytes))
     said = [f"80 % of {s.rows} published runs ({s.kind}), {name}" for name, s in parts]
     return [f"{label}{said[0]}", f"{'':<{len(label)}}{said[1]}"]
+
+
+def _vocabulary(price: "StepPrice") -> list[str]:
+    """A line where the vocabulary is split over the stages."""
+    seconds = max(stage.vocabulary_seconds for stage in price.stages)
+    return [f"Vocabulary   {seconds:.4g} s of each stage's step, split over the stages"] if seconds else []

@@ -13,7 +13,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
 from costmodels.price import StagePrice, StepPrice
-from costmodels.sharding import padded_vocabulary
+from costmodels.sharding import vocabulary_rows
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions
@@ -81,6 +81,8 @@ def build_plan(
 
 
 def schedule_name(configuration: Configuration) -> str:
+    if configuration.vocabulary != "whole":
+        return configuration.vocabulary
     return "1f1b" if configuration.vp == 1 else "interleaved-1f1b"
 
 
@@ -116,19 +118,22 @@ def _stage(
         for c, seconds in zip(own, price.chunks, strict=True)
     ]
     capacity = cluster.capacity_bytes
-    rows = int(padded_vocabulary(model.vocabulary, np.array(configuration.tp))) // configuration.tp
+    split = configuration.vocabulary != "whole"
+    shares = configuration.pp if split else 1
+    rows = int(vocabulary_rows(model.vocabulary, np.array(configuration.tp), shares))
     memory = {name: value for name, value in asdict(price.memory).items() if name != "in_flight"}
     return {
         "stage": stage,
         "chunks": chunks,
         "vocabulary": {
-            "input_rows": rows * any(chunk["embedding"] for chunk in chunks),
-            "output_rows": rows * any(chunk["head"] for chunk in chunks),
+            "input_rows": rows * (split or any(chunk["embedding"] for chunk in chunks)),
+            "output_rows": rows * (split or any(chunk["head"] for chunk in chunks)),
         },
         "parameters_per_rank": {"dense": price.dense_parameters, "experts": price.expert_parameters},
         "recompute": configuration.recompute,
         "send_seconds": price.send_seconds,
         "busy_seconds": price.busy_seconds,
+        "vocabulary_seconds": price.vocabulary_seconds,
         "memory": {
             **memory,
             "peak_bytes": price.memory.peak_bytes,

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from costmodels.configuration import Configuration
+from costmodels.configuration import Configuration, Vocabulary
 from planner.plan.strict import Degree, RecomputeLevel, Strict
 
-ScheduleName = Literal["1f1b", "interleaved-1f1b"]
+ScheduleName = Literal["1f1b", "interleaved-1f1b", "vocab-1", "vocab-2", "interlaced"]
 
 
 class Degrees(Strict):
@@ -24,6 +24,7 @@ class Degrees(Strict):
     etp: Degree
     mbs: Degree
     recompute: RecomputeLevel
+    vocabulary: Vocabulary
 
     def configuration(self) -> Configuration:
         return Configuration(**{name: getattr(self, name) for name in CONFIGURATION_FIELDS})

@@ -72,7 +72,8 @@ class StageMemory(Strict):
 
 class Stage(Strict):
     """One pipeline stage. ``send_seconds`` hands one micro-batch to the next stage; ``busy_seconds``
-    is the work of a step on each of its ranks."""
+    is the work of a step on each of its ranks, ``vocabulary_seconds`` of it the passes of a vocabulary
+    split over the stages."""
 
     stage: Index
     chunks: tuple[Chunk, ...]
@@ -81,4 +82,5 @@ class Stage(Strict):
     recompute: RecomputeLevel
     send_seconds: Amount
     busy_seconds: Amount
+    vocabulary_seconds: Amount
     memory: StageMemory

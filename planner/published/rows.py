@@ -6,9 +6,13 @@ from pathlib import Path
 
 from costmodels.calibration import Calibration
 from planner.predict import Prediction, predict
-from planner.pricing import calibration_for
 from planner.readers.published_rows import Row, RowRequest
 from planner.space import IllegalConfiguration
+
+RESERVED_OVER_ALLOCATED = 1.075
+"""What PyTorch's allocator reserves over the peak it hands out where memory does not run short. Measured:
+19 published peaks of reserved bytes over allocated ones of the same configurations (vocabulary-parallel
+runs on 8 A100), 1.04 to 1.095."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +20,8 @@ class PredictedRow:
     """``status`` is ``ok``, ``infeasible`` (priced, but over memory) or ``unsupported: WHY``.
 
     ``memory`` is in the row's own unit and for its rank, without what lies outside the framework's
-    allocator (CUDA context, communicators), which published peaks leave out.
+    allocator (CUDA context, communicators), which published peaks leave out; where the row prints
+    reserved bytes, those.
     """
 
     row: Row
@@ -62,7 +67,7 @@ def predict_rows(rows: Iterable[Row], calibration: Path | None = None) -> Iterat
             row=row,
             status="ok" if found.feasible else "infeasible",
             seconds=found.step_seconds,
-            memory=allocated_bytes(found, row) * _held(row, calibration) / row.memory_unit_bytes,
+            memory=printed_bytes(found, row) / row.memory_unit_bytes,
             assumptions=assumptions,
         )
 
@@ -93,13 +98,8 @@ def best_choice(request: RowRequest, calibration: Calibration | Path | None = No
     return min(found, key=lambda p: (p.shortfall_bytes, p.step_seconds))
 
 
-def _held(row: Row, calibration: Path | None) -> float:
-    """What the row's figure counts over what is allocated: a reserved one has fragments in it."""
-    if not row.memory_reserved or row.request is None:
-        return 1.0
-    return 1.0 + calibration_for(row.request.cluster, row.request.job, calibration).allocator_fraction
-
-
-def allocated_bytes(found: Prediction, row: Row) -> float:
-    peaks = [s.memory.peak_bytes - s.memory.runtime_bytes for s in found.price.stages]
-    return peaks[-1] if row.memory_rank == "last" else max(peaks)
+def printed_bytes(found: Prediction, row: Row) -> float:
+    """Of the row's rank and kind: allocated or, with what the allocator caches, reserved."""
+    peaks = [s.memory.allocated_bytes for s in found.price.stages]
+    peak = peaks[-1] if row.memory_rank == "last" else max(peaks)
+    return peak * RESERVED_OVER_ALLOCATED if row.memory_reserved else peak

@@ -20,6 +20,7 @@ from planner.readers.published.models import model_of
 from planner.readers.published.refusals import refuse_by_name
 from planner.readers.published.table import Cells, TableError, read_table
 from planner.specs import SpecError, check_job
+from planner.splits import Split
 
 GIB, GB = float(2**30), 1e9
 
@@ -33,7 +34,7 @@ class RowRequest:
     model: Model
     job: Job
     choices: tuple[Configuration, ...]
-    split: Literal["balanced", "even"]
+    split: Split
     assumptions: tuple[str, ...]
 
 
@@ -79,7 +80,7 @@ def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | 
         refusal = str(reason)
     except SpecError as error:
         refusal = str(error).splitlines()[0]
-    unit = text(cells, "peak_mem_unit").upper()
+    unit, kind = text(cells, "peak_mem_unit").upper(), text(cells, "peak_mem_kind").lower()
     return Row(
         row_id=text(cells, "row_id") or row_id,
         source_id=text(cells, "source_id") or source_id,
@@ -89,8 +90,8 @@ def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | 
         measured_seconds=_measured_seconds(cells, request),
         measured_memory=_positive(number(cells, "peak_mem_gb")),
         memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
-        memory_rank="last" if "last rank" in text(cells, "peak_mem_kind").lower() else "max",
-        memory_reserved="reserved" in text(cells, "peak_mem_kind").lower(),
+        memory_rank="last" if "last rank" in kind else "max",
+        memory_reserved="reserved" in kind,
     )
 
 
@@ -119,8 +120,10 @@ def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     )
 
 
-def _split(cells: Cells, extra: dict[str, object]) -> Literal["balanced", "even"]:
+def _split(cells: Cells, extra: dict[str, object]) -> Split:
     """Frameworks cut layers evenly unless the row says otherwise."""
+    if extra.get("method") == "redis":
+        return "redistributed"
     stated = f"{text(cells, 'schedule')} {text(cells, 'overlap')}".lower()
     uneven = ("layout", "first-pipeline", "last-pipeline", "account-for")
     told = any(word in key for key in extra for word in uneven)

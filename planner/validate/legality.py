@@ -15,7 +15,7 @@ from planner.plan.parallelism import CONFIGURATION_FIELDS
 Breach = tuple[str, str]
 """(field of the configuration, what it breaks)."""
 
-NEUTRAL: dict[str, int | str] = {"sp": 0, "zero": 0, "recompute": "none"}
+NEUTRAL: dict[str, int | str] = {"sp": 0, "zero": 0, "recompute": "none", "vocabulary": "whole"}
 """Values of fields that are switched off; 1 for all others."""
 
 
@@ -87,6 +87,17 @@ def _pipeline(model: Model, job: Job, c: Configuration) -> Iterator[Breach]:
         yield "vp", "interleaving needs pp > 1"
     if c.vp > 1 and c.microbatches(job.global_batch) % c.pp:
         yield "vp", f"interleaving needs micro-batches in multiples of pp = {c.pp}"
+    if c.vocabulary == "whole":
+        return
+    for broken, message in (
+        (c.pp == 1, "a vocabulary is split over stages: pp > 1"),
+        (c.vp > 1, "a split vocabulary runs one chunk a stage: vp = 1"),
+        (c.zero > 1, "weights and gradients of a split vocabulary are not sharded: zero of 0 or 1"),
+        (model.tied_embeddings, "a split vocabulary needs an output embedding of its own"),
+        (bool(model.mtp_layers), "prediction layers need the whole head"),
+    ):
+        if broken:
+            yield "vocabulary", message
 
 
 def option_breaches(options: PlanOptions, configuration: Configuration) -> Iterator[Breach]:

@@ -7,15 +7,18 @@ those every rank of it holds.
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.configuration import Configuration
 from planner.plan.stages import Stage
-from planner.validate.structure import VOCABULARY_MULTIPLE
+from planner.validate.structure import vocabulary_share
 
 
 def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -> tuple[float, float]:
     """(all but the routed experts, the routed experts) on a rank of ``stage``, before ZeRO shards them."""
     c, hidden = configuration, model.hidden
-    dense = experts = 0.0
-    block = VOCABULARY_MULTIPLE * c.tp
-    rows = VOCABULARY_MULTIPLE * ((model.vocabulary + block - 1) // block)
+    experts = 0.0
+    rows = vocabulary_share(model.vocabulary, c)
+    split = c.vocabulary != "whole"
+    dense = 2.0 * rows * hidden * split
+    if split:
+        rows = 0  # on every stage, counted above
     for chunk in stage.chunks:
         decoder = model.layers[slice(*chunk.layers)] if chunk.layers else ()
         prediction = model.mtp_layers[slice(*chunk.mtp_layers)] if chunk.mtp_layers else ()

@@ -1,5 +1,8 @@
 """Degrees, ranks, schedule, and the cover of the model by chunks: everything that is counted."""
 
+import math
+
+from costmodels.configuration import Configuration
 from planner.plan import Plan
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 from planner.plan.stages import Stage
@@ -91,8 +94,9 @@ def _check_ranks(plan: Plan, report: Report) -> None:
 
 def _check_schedule(plan: Plan, report: Report) -> None:
     schedule, degrees = plan.schedule, plan.parallelism
+    plain = "interleaved-1f1b" if degrees.vp > 1 else "1f1b"
     expected = {
-        "name": "interleaved-1f1b" if degrees.vp > 1 else "1f1b",
+        "name": plain if degrees.vocabulary == "whole" else degrees.vocabulary,
         "microbatches": degrees.microbatches,
         "chunks_per_stage": degrees.vp,
     }
@@ -102,8 +106,7 @@ def _check_schedule(plan: Plan, report: Report) -> None:
 def _check_stages(plan: Plan, report: Report) -> None:
     degrees, model = plan.parallelism, plan.model()
     report.same("stages.count", "/stages", len(plan.stages), degrees.pp, "one stage per pipeline rank")
-    block = VOCABULARY_MULTIPLE * degrees.tp
-    rows = VOCABULARY_MULTIPLE * ((model.vocabulary + block - 1) // block)
+    rows, split = vocabulary_share(model.vocabulary, plan.configuration()), degrees.vocabulary != "whole"
     for index, stage in enumerate(plan.stages):
         path = f"/stages/{index}"
         report.same("stages.order", f"{path}/stage", stage.stage, index, "stages are numbered in order")
@@ -113,14 +116,25 @@ def _check_stages(plan: Plan, report: Report) -> None:
         report.same(
             "stages.recompute", f"{path}/recompute", stage.recompute, degrees.recompute, "the configuration's level"
         )
-        expected_rows = {"input_rows": rows * _holds(stage, "embedding"), "output_rows": rows * _holds(stage, "head")}
+        expected_rows = {
+            "input_rows": rows * (split or _holds(stage, "embedding")),
+            "output_rows": rows * (split or _holds(stage, "head")),
+        }
         report.same_fields(
             "stages.vocabulary",
             f"{path}/vocabulary",
             stage.vocabulary.model_dump(),
             expected_rows,
-            "vocabulary padded to a multiple of 128 tp, over tp",
+            "vocabulary padded to a multiple of 128 tp, over the ranks that share it",
         )
+
+
+def vocabulary_share(vocabulary: int, c: Configuration) -> int:
+    """Rows of an embedding on each of the tp, or split over stages tp pp, ranks that share it: all of
+    them as many, 128 tp a multiple of the whole."""
+    ranks = c.tp * (c.pp if c.vocabulary != "whole" else 1)
+    block = math.lcm(VOCABULARY_MULTIPLE * c.tp, ranks)
+    return block * math.ceil(vocabulary / block) // ranks
 
 
 def _holds(stage: Stage, name: str) -> bool:

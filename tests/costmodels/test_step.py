@@ -294,7 +294,9 @@ def test_prediction_layers_copy_the_input_embedding_to_the_last_stage(pp: int, c
 # -- memory -------------------------------------------------------------------------------------
 
 
-def held(configuration: Configuration, cut: tuple[int, ...], **figures: float) -> list[dict[str, float]]:
+def held(
+    configuration: Configuration, cut: tuple[int, ...], lookup: float = 0.0, **figures: float
+) -> list[dict[str, float]]:
     """Stages' memory with whole bytes per item: embedding, layer, head."""
     step = step_model(configuration, calibration=bare_calibration(**figures))
     step.__dict__.update(
@@ -302,6 +304,7 @@ def held(configuration: Configuration, cut: tuple[int, ...], **figures: float) -
         state=StateBytes(weights=column(3, 5, 7), gradients=column(30, 50, 70), optimizer=column(300, 500, 700)),
         transient_bytes=column(9, 4, 6),
         logit_bytes=np.array([1000.0]),
+        lookup_gradient_bytes=np.array([lookup]),
     )
     names = ("weights", "gradients", "optimizer", "activations", "workspace", "runtime")
     return [
@@ -338,6 +341,12 @@ def test_one_stage_holds_logits_too() -> None:
     (only,) = held(Configuration(dp=8), (0, 6))
     assert only["workspace"] == 9 + 1000
     assert only["activations"] == 1 + 40 + 100
+
+
+def test_the_lookups_gradient_follows_the_micro_batchs_activations() -> None:
+    """By hand: 500 bytes of it, less the 1 + 10 that its micro-batch has released, on the first stage alone."""
+    first, last = held(Configuration(pp=2, dp=4), (0, 2, 6), lookup=500.0)
+    assert (first["workspace"], last["workspace"]) == (500 - 11, 6 + 1000)
 
 
 def test_logits_take_work_space_by_token_and_local_column() -> None:

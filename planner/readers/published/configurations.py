@@ -10,6 +10,7 @@ from costmodels.configuration import Configuration, Job, Recompute
 from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, default_levels, level_of
 from planner.readers.published.cells import Refusal, degree, number, text
 from planner.readers.published.table import Cells
+from planner.readers.published.vocabulary import vocabulary_of
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -61,6 +62,7 @@ def configurations(
         zero=_zero(cells, assumptions),
         ep=experts[0],
         etp=experts[1],
+        vocabulary=vocabulary_of(cells, extra),
     )
     levels = _levels(cells, extra, default_levels(model, job), assumptions)
     found = [replace(common, mbs=mbs, vp=vp, recompute=level) for mbs in sizes for vp in chunks for level in levels]

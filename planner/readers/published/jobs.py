@@ -6,6 +6,7 @@ from typing import Any
 from costmodels.configuration import GradientPrecision, Job, MomentPrecision, Precision
 from planner.readers.published.cells import Refusal, degree, text
 from planner.readers.published.table import Cells
+from planner.readers.published.vocabulary import of_the_study
 
 PRECISIONS: dict[str, Precision] = {
     "BF16": "bf16",
@@ -42,10 +43,10 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         attention="unfused" if unfused else "flash",
         gradient_overlap=overlap,
         tensor_overlap=_tensor_overlap(cells, extra),
-        gradients=_gradients(cells, assumptions),
+        gradients=_gradients(cells, extra, assumptions),
         moments=_moments(cells, assumptions),
         fused_loss=_fused_loss(cells, extra),
-        dropout=_dropout(cells, extra, assumptions),
+        dropout=_dropout(cells, extra, assumptions) or of_the_study(extra),
         offloaded_layers=_offloaded(cells),
         dispatch="deduplicated" if MERGING.search(text(cells, "overlap").lower()) else "all-to-all",
         scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
@@ -55,10 +56,10 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
     )
 
 
-def _gradients(cells: Cells, assumptions: list[str]) -> GradientPrecision:
+def _gradients(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> GradientPrecision:
     """The performance recipes of NeMo and Megatron-Bridge set ``grad_reduce_in_fp32 = False``; Megatron-LM
     and DeepSpeed accumulate and reduce fp16 gradients in fp16 unless told otherwise."""
-    half = text(cells, "precision").upper() == "FP16"
+    half = text(cells, "precision").upper() == "FP16" or of_the_study(extra)
     if not (half or _bridge(cells) or "nemo" in text(cells, "software").lower()):
         return "fp32"
     assumptions.append("gradients in 16 bits")

@@ -9,6 +9,7 @@ from costmodels.architecture import Attention, LayerKind, Mlp, Model
 from planner.readers.published.cells import Refusal, details, size, text
 from planner.readers.published.megatron import megatron_model
 from planner.readers.published.table import Cells
+from planner.readers.published.vocabulary import of_the_study
 from planner.specs import SpecError, load_model
 
 INLINE = "gpt_inline"
@@ -54,14 +55,15 @@ def _inline(name: str, extra: dict[str, Any], sequence_length: int, assumptions:
         raise Refusal(f"hidden {hidden} does not divide by {heads} heads")
     if not str(extra.get("vocab", "")).isdigit():
         assumptions.append(f"vocabulary {size(extra, 'vocab', 51200)}")
-    assumptions.append("GPT-3 layers: GELU, biases, learned positions, tied embeddings")
+    tied = not of_the_study(extra)
+    assumptions.append(f"GPT-3 layers: GELU, biases, learned positions, {'' if tied else 'un'}tied embeddings")
     return Model(
         name=name,
         hidden=hidden,
         vocabulary=size(extra, "vocab", 51200),
         kinds=(gpt_layer(hidden, heads, size(extra, "kv", heads), size(extra, "ffn", 4 * hidden)),),
         layers=(0,) * layers,
-        tied_embeddings=True,
+        tied_embeddings=tied,
         positions=sequence_length,
         final_norm_parameters=2 * hidden,
     )

@@ -20,8 +20,6 @@ MODELS = {
 }
 HYBRID_ARGUMENTS = ("hybrid-layer-pattern", "hybrid-override-pattern", "is-hybrid-model", "hybrid_pattern")
 SCHEDULES = {
-    r"vocab": "vocabulary-parallel schedules",
-    r"interlaced": "interlaced schedules",
     r"zero.?bubble|\bzb": "zero-bubble schedules",
 }
 

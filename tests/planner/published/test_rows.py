@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.published import PredictedRow, allocated_bytes, best_choice, predict_rows, scores
+from planner.published import PredictedRow, best_choice, predict_rows, printed_bytes, scores
 from planner.readers.published_rows import Row, read_rows
 
 GPT = {
@@ -129,8 +129,8 @@ def test_memory_is_that_of_the_rank_and_unit_of_the_row(tmp_path: Path) -> None:
     found = best_choice(row.request)
     inside = [s.memory.peak_bytes - s.memory.runtime_bytes for s in found.price.stages]
     assert inside[0] != inside[-1]
-    assert allocated_bytes(found, row) == max(inside)
-    assert allocated_bytes(found, replace(row, memory_rank="last")) == inside[-1]
+    assert printed_bytes(found, row) == max(inside)
+    assert printed_bytes(found, replace(row, memory_rank="last")) == inside[-1]
     (predicted,) = predict_rows([replace(row, memory_unit_bytes=float(2**30))])
     assert predicted.memory == max(inside) / 2**30
 

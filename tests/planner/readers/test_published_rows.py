@@ -253,7 +253,7 @@ def test_recomputed_modules_are_read_from_the_row(tmp_path: Path, detail: str, e
         ({"model_key": "nemotron3_nano"}, "state-space"),
         ({"extra_json": '{"hybrid-layer-pattern": "MEM*"}'}, "state-space"),
         ({"task": "lora"}, "LoRA"),
-        ({"schedule": "1F1B vocab-parallel alg2"}, "vocabulary-parallel"),
+        ({"schedule": "1F1B vocab-parallel alg3"}, "vocabulary-parallel"),
         ({"pp": "41"}, "tp*pp*cp=328"),
         ({"tp": ""}, "no value for tp"),
         ({"gbs": ""}, "no value for gbs"),
