@@ -6,7 +6,7 @@ from typing import Literal, get_args
 Precision = Literal["fp16", "bf16", "fp8", "fp4"]
 Dispatch = Literal["all-to-all", "deduplicated"]
 Scaling = Literal["tensor", "block"]
-Software = Literal["megatron", "pytorch"]
+Software = Literal["megatron", "pytorch", "composer"]
 GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
 Recompute = str
@@ -29,7 +29,7 @@ class Job:
     probabilities are dropped at random, and masks kept. ``offloaded_layers``: the activations of that
     many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
     no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
-    Transformer Engine's fused ones or PyTorch's own; it picks the calibration. ``dispatch``: how tokens
+    Transformer Engine's fused ones or PyTorch's own, or Composer's FSDP with Triton attention; it picks the calibration. ``dispatch``: how tokens
     reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
     (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
     one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of

@@ -195,7 +195,7 @@ class _Pricer:
     def _not_redone(self, operators: Sequence[Operator]) -> Column:
         """PyTorch's non-reentrant checkpointing stops once the last saved tensor is rebuilt: the input of
         the layer's last GEMM. Megatron's runs the layer again as a whole."""
-        if self.job.software != "pytorch":
+        if self.job.software == "megatron":
             return self.zero
         saved = [index for index, op in enumerate(operators) if np.any(op.saved_bytes)]
         return sum((op.passes(self.system).forward for op in operators[saved[-1] :]), start=self.zero)

@@ -32,7 +32,7 @@ FILES = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--software",
-    type=click.Choice(["megatron", "pytorch"]),
+    type=click.Choice(["megatron", "pytorch", "composer"]),
     default="megatron",
     help="Whose kernels the figures are for.",
 )

@@ -38,7 +38,7 @@ class JobSpec(Strict):
         default=0, description="layers whose activations wait in host memory"
     )
     dispatch: Literal["all-to-all", "deduplicated"] = Field(default="all-to-all", description="of tokens to experts")
-    software: Literal["megatron", "pytorch"] = Field(default="megatron", description="whose kernels run")
+    software: Literal["megatron", "pytorch", "composer"] = Field(default="megatron", description="whose kernels run")
     scaling: Literal["tensor", "block"] = Field(
         default="tensor", description="FP8 scales per tensor (delayed, current) or per block (MXFP8, blockwise)"
     )

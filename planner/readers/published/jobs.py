@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from costmodels.configuration import GradientPrecision, Job, MomentPrecision, Precision
+from costmodels.configuration import GradientPrecision, Job, MomentPrecision, Precision, Software
 from planner.readers.published.cells import Refusal, degree, text
 from planner.readers.published.table import Cells
 from planner.readers.published.vocabulary import of_the_study
@@ -23,7 +23,8 @@ TENSOR_OVERLAP = re.compile(r"nemo|tp-comm-overlap|maxtext|paxml")
 OFFLOADED = re.compile(r"cpu_offloading_num_layers=(\d{1,6})")
 MERGING = re.compile(r"dispatcher=(deepep|hybridep)")
 BLOCK_SCALES = re.compile(r"mxfp8|block|subchannel")
-PYTORCH = re.compile(r"composer|llm-foundry|torchtitan")
+COMPOSER = re.compile(r"composer|llm-foundry")
+PYTORCH = re.compile(r"torchtitan|fsdp2|fms-fsdp|kempner|pytorch fsdp")
 NO_OVERLAP = re.compile(r"not overlapped|megatron-deepspeed")
 
 
@@ -52,8 +53,13 @@ def job_of(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> Job:
         scaling="block" if BLOCK_SCALES.search(text(cells, "fp8_recipe").lower()) else "tensor",
         expert_overlap="moe_a2a_overlap=true" in text(cells, "overlap").lower(),
         cuda_graphs=text(cells, "cuda_graph").strip("[] ") != "",
-        software="pytorch" if PYTORCH.search(text(cells, "software").lower()) else "megatron",
+        software=_software(cells),
     )
+
+
+def _software(cells: Cells) -> Software:
+    said = text(cells, "software").lower()
+    return "composer" if COMPOSER.search(said) else "pytorch" if PYTORCH.search(said) else "megatron"
 
 
 def _gradients(cells: Cells, extra: dict[str, Any], assumptions: list[str]) -> GradientPrecision:
