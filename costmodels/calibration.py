@@ -89,6 +89,8 @@ class Calibration:
     """Speed of an FP8 GEMM with a scale for every block (MXFP8, blockwise) over one scale a tensor."""
     grouped_gemm_fraction: float = _figure("fraction")
     """Speed of a grouped (expert) GEMM over that of its groups' GEMMs one by one, launches apart."""
+    group_launch_seconds: float = _figure("seconds", may_be_zero=True)
+    """Added to a grouped GEMM for every group but the first: experts' GEMMs are started one by one."""
     attention_forward_fraction: float = _figure("fraction")
     """Share of the dense BF16 peak that fused attention reaches in a short benchmark, forward, attended
     pairs counted only, over unboundedly many keys at head dimension 128."""

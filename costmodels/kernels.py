@@ -73,7 +73,9 @@ def grouped_gemm_seconds(
     operand = OPERAND_BYTES[precision]
     moved = groups * (operand * (m * k + k * n) + OUTPUT_BYTES * m * n)
     compute = groups * _gemm_compute_seconds(m, n, k, gpu, precision, calibration) / calibration.grouped_gemm_fraction
-    return _bound(compute, moved, gpu, calibration, groups * m * n * k > 0)
+    runs = groups * m * n * k > 0
+    starts = np.where(runs, np.maximum(groups - 1.0, 0.0) * calibration.group_launch_seconds, 0.0)
+    return np.asarray(_bound(compute, moved, gpu, calibration, runs) + starts)
 
 
 def attention_seconds(

@@ -35,6 +35,13 @@ DROPPED_SCORE_BYTES = 3
 """Kept per score without FlashAttention: the softmax's output, which the product with the values reads;
 with dropout also its mask (1) and output (2)."""
 
+EXPERT_BIAS_FORWARD_BYTES = 28.0
+"""Per element: bias times weight written in fp32 (4), added (2 + 4 read, 4 written), the experts' parts
+joined (4 + 4), cast back (4 + 2)."""
+EXPERT_BIAS_BACKWARD_BYTES = 40.0
+"""Per element: cast up (2 + 4), cast down for the GEMM (4 + 2) and joined (2 + 2), and twice a product with
+the gradient (4 + 4) and its sum (4), over tokens for the bias and over columns for the weights."""
+
 Calls = tuple[float, float, float]
 
 
@@ -377,6 +384,7 @@ class LayerBuilder:
                 bias=block.bias * inputs * inner,
                 saved_bytes=self.operand_bytes * copies * self.hidden,
             ),
+            *self._expert_bias(block, copies * inputs * inner),
             MemoryBound(
                 forward_bytes=(inputs + 1) * activation,
                 backward_bytes=(2 * inputs + 1) * activation,
@@ -392,6 +400,7 @@ class LayerBuilder:
                 saved_bytes=self.operand_bytes * copies * inner,
                 dropped_by=("moe_act",),
             ),
+            *self._expert_bias(block, copies * self.hidden),
             self._expert_exchange(block, permuted),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
@@ -401,6 +410,18 @@ class LayerBuilder:
             router,
             *_recomputed(body, ("moe",)),
             self.residual(),
+        ]
+
+    def _expert_bias(self, block: Moe, elements: Column) -> list[Operator]:
+        """Megatron-Core adds experts' biases outside the grouped GEMM, expert by expert, times the tokens'
+        fp32 weights (``TEGroupedMLP._apply_bias``)."""
+        if not block.bias or self.job.software != "megatron":
+            return []
+        return [
+            MemoryBound(
+                forward_bytes=EXPERT_BIAS_FORWARD_BYTES * elements,
+                backward_bytes=EXPERT_BIAS_BACKWARD_BYTES * elements,
+            )
         ]
 
     def _expert_exchange(self, block: Moe, sent_bytes: Column) -> Communication:

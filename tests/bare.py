@@ -29,6 +29,7 @@ def bare_calibration(**figures: float) -> Calibration:
         "host_jitter_per_doubling": 0.0,
         "graphed_host_fraction": 1.0,
         "grouped_gemm_fraction": 1.0,
+        "group_launch_seconds": 0.0,
         "attention_forward_fraction": 1.0,
         "attention_keys_half": 0.0,
         "attention_softmax_width": 0.0,

@@ -35,6 +35,7 @@ ROUND = load_calibration(H100).adjusted(
     gemm_edge_half=100,
     gemm_k_half=200,
     gemm_sustained_fraction=0.5,
+    group_launch_seconds=0.0,
     fp8_gemm_speedup=1.5,
     fp8_edge_half=300,
     fp8_k_half=400,
@@ -246,7 +247,7 @@ def test_sustained_clocks_slow_every_gemm() -> None:
     sustained = kernels.gemm_seconds(8192, 8192, 8192, H100, "bf16", load_calibration(H100))
     bursts = kernels.gemm_seconds(8192, 8192, 8192, H100, "bf16", short(H100))
     launch = short(H100).kernel_launch_seconds
-    assert (bursts - launch) / (sustained - launch) == pytest.approx(0.82)  # the calibrated factor
+    assert (bursts - launch) / (sustained - launch) == pytest.approx(load_calibration(H100).gemm_sustained_fraction)
 
 
 def test_a_precision_the_gpu_lacks_is_refused() -> None:
@@ -301,3 +302,13 @@ def test_arrays_give_what_each_number_gives() -> None:
     together = kernels.gemm_seconds(m, 4096, 1024, H100, "bf16", ROUND)
     alone = [float(kernels.gemm_seconds(value, 4096, 1024, H100, "bf16", ROUND)) for value in m]
     assert together.tolist() == alone
+
+
+def test_every_group_but_the_first_is_started_by_itself() -> None:
+    """By hand: eight groups wait for seven starts of 20 us; a single one, and none, for no start."""
+    plain, started = (
+        load_calibration(H100).adjusted(kind="assumed", source="test", group_launch_seconds=s) for s in (0, 20e-6)
+    )
+    for groups, starts in ((8, 7), (1, 0), (0, 0)):
+        apart = [kernels.grouped_gemm_seconds(groups, 64, 64, 64, H100, "bf16", c) for c in (plain, started)]
+        assert float(apart[1] - apart[0]) == pytest.approx(starts * 20e-6, abs=1e-12)

@@ -1,5 +1,7 @@
 """What training software adds to or takes off a layer: casts, block scales, overlap, graphs, checkpoints."""
 
+from dataclasses import replace
+
 import pytest
 
 from costmodels.architecture import LayerKind, Mlp, Model
@@ -128,3 +130,19 @@ def test_pytorchs_checkpoint_stops_before_the_last_gemm_and_megatrons_does_not()
     assert whole.recompute_seconds[FULL, 1, 0] - early.recompute_seconds[FULL, 1, 0] == pytest.approx(
         2.0 * TOKENS * H * F
     )
+
+
+def test_biases_of_experts_are_added_outside_the_grouped_gemms() -> None:
+    """By hand: 28 bytes forward and 40 backward for each element of both outputs, 2 f + h wide and gated,
+    of top-2 copies; PyTorch's own kernels add them inside."""
+    plain = moe_model(dense_prefix=0)
+    block = replace(plain.kinds[-1].block, bias=True)  # type: ignore[type-var]
+    biased = replace(plain, kinds=(plain.kinds[0], replace(plain.kinds[-1], block=block)))  # type: ignore[arg-type]
+    elements = 2 * TOKENS * (2 * 1024 + plain.hidden)
+
+    def more(software: str) -> tuple[float, float]:
+        found = [costs(of, "memory", software=software, kernel_launch_seconds=0.0) for of in (biased, plain)]
+        return forward(found[0], 2) - forward(found[1], 2), backward(found[0], 2) - backward(found[1], 2)
+
+    assert more("megatron") == pytest.approx((28 * elements, 40 * elements))
+    assert more("pytorch") == (0.0, 0.0)
