@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, given, settings
 
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.step import price_cut
 from planner.predict import predict
+from planner.pricing import Pricing, calibration_for
 from planner.solve import Progress, SolveOptions, solve
 from planner.space import IllegalConfiguration, enumerate_space
 from planner.validate import validate
@@ -17,14 +19,20 @@ from tests.planner.instances import Instance, instances
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instances())
 def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
-    """Second method: every candidate priced in full, one by one, no bounds."""
-    best, count = float("inf"), 0
-    space = enumerate_space(*instance.parts, instance.pins)
-    for index in range(len(space.columns)):
-        count += 1
-        prediction = predict(*instance.parts, space.columns.row(index))
-        if prediction.feasible:
-            best = min(best, prediction.step_seconds)
+    """Second method: every candidate's own cut simulated in full, one after the other, no bounds; and the
+    first and the best of them priced alone by ``predict``."""
+    best, best_index = float("inf"), 0
+    columns = enumerate_space(*instance.parts, instance.pins).columns
+    pricing = Pricing(*instance.parts, calibration_for(instance.cluster, instance.job, None), columns)
+    capacity, count = instance.cluster.capacity_bytes, len(columns)
+    for index in range(count):
+        price = price_cut(pricing.step, index, pricing.best_boundaries(index))
+        alone = predict(*instance.parts, columns.row(index)).price if index == 0 else price
+        assert (price.step_seconds, price.peak_bytes) == pytest.approx(
+            (alone.step_seconds, alone.peak_bytes), rel=1e-12
+        )
+        if price.peak_bytes <= capacity and price.step_seconds < best:
+            best, best_index = price.step_seconds, index
     outcome = solve(*instance.parts, options=SolveOptions(pins=instance.pins, top_k=2))
     if best == float("inf"):
         assert outcome.status == "infeasible"
@@ -32,6 +40,9 @@ def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
         return
     assert outcome.status == "optimal"
     assert outcome.plan is not None
+    alone = predict(*instance.parts, columns.row(best_index))
+    assert alone.feasible
+    assert alone.step_seconds == pytest.approx(best, rel=1e-12)
     certificate = outcome.plan.certificate
     assert certificate.value == pytest.approx(best, rel=1e-12)
     assert certificate.lower_bound == certificate.value

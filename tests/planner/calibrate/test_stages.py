@@ -67,36 +67,41 @@ def test_gemm_figures_are_recovered_in_both_precisions(tmp_path: Path) -> None:
     assert not next(f for f in found.stages[0].figures if f.parameter.figure == "fp4_gemm_speedup").identified
 
 
-def test_what_the_timings_settled_the_steps_leave_alone(tmp_path: Path) -> None:
-    there = truth(gemm_peak_fraction=0.75, gemm_sustained_fraction=0.7)
-    gemms = read_gemm_csv(gemm_csv(tmp_path / "gemm.csv", there))
-    rows = list(read_rows(steps_csv(tmp_path / "steps.csv", there), CLUSTER))
-    found = calibrate(CLUSTER, gemms=gemms, rows=rows)
-    assert [stage.name for stage in found.stages] == ["gemms", "steps"]
-    assert new(found)["gemm_peak_fraction"] == pytest.approx(0.75, rel=0.02)
-    assert new(found)["gemm_sustained_fraction"] == pytest.approx(0.7, rel=0.03)
-    steps = found.stages[1]
+@pytest.fixture(scope="module")
+def all_stages(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
+    """Links, GEMMs and steps of one machine with other figures than the bundled ones, fitted once."""
+    folder = tmp_path_factory.mktemp("measured")
+    there = truth(gemm_peak_fraction=0.75, gemm_sustained_fraction=0.7, **SOURCES)
+    return calibrate(
+        CLUSTER,
+        runs=read_nccl_log(nccl_log(folder / "a.log", "all_gather", 8, there)),
+        gemms=read_gemm_csv(gemm_csv(folder / "gemm.csv", there)),
+        rows=list(read_rows(steps_csv(folder / "steps.csv", there), CLUSTER)),
+    )
+
+
+def test_what_the_timings_settled_the_steps_leave_alone(all_stages: Calibrated) -> None:
+    assert [stage.name for stage in all_stages.stages] == ["links", "gemms", "steps"]
+    assert new(all_stages)["gemm_peak_fraction"] == pytest.approx(0.75, rel=0.02)
+    assert new(all_stages)["gemm_sustained_fraction"] == pytest.approx(0.7, rel=0.03)
+    steps = all_stages.stages[2]
     assert "fp8_gemm_speedup" in STEPS
     assert "fp8_gemm_speedup" not in {f.parameter.figure for f in steps.figures}
     assert steps.sets[0].after.mean is not None
     assert steps.sets[0].after.mean < 0.01
     assert steps.sets[0].held_out.rows == 9
-    assert found.residuals is not None
-    assert found.residuals.rows == 9
-    assert found.residuals.seconds_p80 < 0.02
+    assert all_stages.residuals is not None
+    assert all_stages.residuals.rows == 9
+    assert all_stages.residuals.seconds_p80 < 0.02
 
 
-def test_what_is_written_loads_to_the_same_calibration(tmp_path: Path) -> None:
-    rows = list(read_rows(steps_csv(tmp_path / "steps.csv", truth(gemm_sustained_fraction=0.7)), CLUSTER))
-    found = calibrate(
-        CLUSTER, runs=read_nccl_log(nccl_log(tmp_path / "a.log", "all_gather", 8, truth(**SOURCES))), rows=rows
-    )
+def test_what_is_written_loads_to_the_same_calibration(all_stages: Calibrated, tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
-    path.write_text(calibration_text("ours", found.changed, found.residuals))
+    path.write_text(calibration_text("ours", all_stages.changed, all_stages.residuals))
     loaded = load_calibration(CLUSTER.gpu, path)
-    assert loaded == replace(found.calibration, name="ours")
-    assert loaded.residuals == found.residuals
-    assert len(found.changed) >= 3
+    assert loaded == replace(all_stages.calibration, name="ours")
+    assert loaded.residuals == all_stages.residuals
+    assert len(all_stages.changed) >= 3
 
 
 def test_rows_of_other_gpus_and_software_are_left_out_by_name(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
     """A valid spec with up to three values replaced, removed or joined by others."""
     spec: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(SPECS)))
     for _ in range(draw(st.integers(1, 3))):
+        if not spec:  # all of a small spec was removed
+            break
         at = draw(st.sampled_from([p for p in places(spec) if p]))
         parent: Any = spec
         for part in at[:-1]:

@@ -1,7 +1,7 @@
 """Every single corruption of a JSON document: each value changed, dropped, added, doubled, swapped."""
 
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy
 from typing import Any
 
 Mutation = tuple[str, str, Any]
@@ -9,16 +9,17 @@ Mutation = tuple[str, str, Any]
 
 
 def mutations(document: dict[str, Any]) -> Iterator[Mutation]:
-    """Each corruption of ``document`` in turn, one place at a time."""
+    """Each corruption of ``document`` in turn, one place at a time; only to be read, as parts are shared."""
     for steps, value in _walk(document, ()):
         pointer = "".join(f"/{step}" for step in steps)
         for what, changed in _corruptions(value):
             if not steps:
                 yield pointer, what, changed
                 continue
-            corrupted = deepcopy(document)
-            holder: Any = corrupted
-            for step in steps[:-1]:
+            corrupted: Any = copy(document)
+            holder = corrupted
+            for step in steps[:-1]:  # what lies beside the way is shared
+                holder[step] = copy(holder[step])
                 holder = holder[step]
             if what == "dropped":
                 del holder[steps[-1]]

@@ -3,10 +3,13 @@ to match, by what the field means."""
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
 from costmodels.configuration import Job
+from costmodels.price import StepPrice
+from costmodels.step import price_step
 from planner.plan import Plan, PlanError
 from planner.plan.writing import seal
 from planner.solve import SolveOptions, solve
@@ -29,6 +32,21 @@ MEANINGLESS = [
     r"/certificate/searched/refined",
 ]
 """Keys whose corruption leaves a plan that is as right as before: only the digest tells."""
+
+
+@pytest.fixture(autouse=True)
+def priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most corruptions leave the inputs of a price as they are: each is priced once. A price depends on
+    its arguments alone, and on all that ``repr`` shows of them."""
+    prices: dict[str, StepPrice] = {}
+
+    def price_once(*arguments: object) -> StepPrice:
+        key = repr(arguments)
+        if key not in prices:
+            prices[key] = price_step(*arguments)  # type: ignore[arg-type]
+        return prices[key]
+
+    monkeypatch.setattr(import_module("planner.validate.prices"), "price_step", price_once)
 
 
 def caught_as_written(document: object) -> bool:
