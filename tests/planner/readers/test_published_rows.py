@@ -153,6 +153,7 @@ def test_the_sharding_of_states_is_read_from_either_column(tmp_path: Path, chang
         ({"source_date": "2024-09-26", "config_completeness": "attention kernel (pre-flash)"}, "unfused"),
         ({"source_date": "2024-09-26"}, "flash"),
         ({"source_date": "26.04"}, "flash"),
+        ({"source_date": "2023-11", "software": "sail-sg/zero-bubble-pipeline-parallelism"}, "unfused"),
         ({"source_date": "2021-08"}, "unfused"),
     ],
 )
@@ -176,6 +177,7 @@ def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) ->
     [
         (GPT_175B | {"source_date": "2022-05-10"}, True),
         (GPT_175B | {"source_date": "2024-05-10"}, False),
+        (GPT_175B | {"source_date": "2023-11", "software": "sail-sg/zero-bubble-pipeline-parallelism"}, True),
         (GPT_175B | {"source_date": "2022-05-10", "attn_impl": "flash"}, False),
         (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS)}, True),
         (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS | {"hidden-dropout": 0.0})}, True),
