@@ -9,6 +9,7 @@ Scaling = Literal["tensor", "block"]
 Software = Literal["megatron", "pytorch", "composer"]
 GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
+GradientSync = Literal["microbatch", "step"]
 Recompute = str
 """``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
 Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
@@ -20,22 +21,22 @@ class Job:
     """What to train: ``global_batch`` sequences of ``sequence_length`` tokens per optimizer step.
 
     ``attention='unfused'`` is the attention before FlashAttention: scores are written to memory.
-    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean. ``gradient_overlap``:
-    gradients are reduced behind the last backward pass and updated weights gathered behind the first
-    forward pass. ``tensor_overlap``: tensor-parallel collectives run in pieces beside the GEMMs they feed
-    (``tp-comm-overlap``). ``gradients``: what they are kept and reduced in. ``moments``: what Adam's two
-    are kept in (bf16: Megatron's precision-aware optimizer). ``fused_loss``: the loss writes its gradient
-    over the logits (Transformer Engine's cross-entropy). ``dropout``: hidden states and attention
-    probabilities are dropped at random, and masks kept. ``offloaded_layers``: the activations of that
-    many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
-    no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
-    Transformer Engine's fused ones, PyTorch's own, or Composer's FSDP with Triton attention; it picks
-    the calibration. ``dispatch``: how tokens reach experts, a plain all-to-all of every copy, or copies to
-    one NVLink domain sent across once
-    (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
-    one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of
-    another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not
-    launched.
+    ``expert_imbalance`` is the tokens of the busiest expert rank over the mean. ``gradient_overlap``: gradients
+    are reduced behind the last backward pass and updated weights gathered behind the first forward pass.
+    ``tensor_overlap``: tensor-parallel collectives run in pieces beside the GEMMs they feed
+    (``tp-comm-overlap``). ``gradients``: what they are kept and reduced in. ``moments``: what Adam's two are
+    kept in (bf16: Megatron's precision-aware optimizer). ``gradient_sync``: whether ZeRO 2 and 3 reduce
+    gradients after every micro-batch, or once a step, and until then keep them whole (FSDP's ``no_sync``,
+    ``set_requires_gradient_sync``). ``fused_loss``: the loss writes its gradient over the logits (Transformer
+    Engine's cross-entropy). ``dropout``: hidden states and attention probabilities are dropped at random, and
+    masks kept. ``offloaded_layers``: the activations of that many layers wait in host memory for their backward
+    pass (``cpu-offloading-num-layers``; no pipeline, no recompute), copied while others compute. ``software``:
+    whose kernels run, Megatron-LM's and Transformer Engine's fused ones, PyTorch's own, or Composer's FSDP
+    with Triton attention; it picks the calibration. ``dispatch``: how tokens reach experts, a plain all-to-all
+    of every copy, or copies to one NVLink domain sent across once (DeepEP, HybridEP). ``scaling``: whether FP8
+    operands carry one scale a tensor (delayed, current) or one a block (MXFP8, blockwise). ``expert_overlap``:
+    dispatch and combine run beside the computation of another micro-batch (``moe-a2a-overlap``, DualPipe).
+    ``cuda_graphs``: layers are replayed, not launched.
     """
 
     global_batch: int
@@ -47,6 +48,7 @@ class Job:
     tensor_overlap: bool = True
     gradients: GradientPrecision = "fp32"
     moments: MomentPrecision = "fp32"
+    gradient_sync: GradientSync = "microbatch"
     fused_loss: bool = False
     dropout: bool = False
     offloaded_layers: int = 0

@@ -4,19 +4,24 @@ Mixed-precision Adam keeps 2 bytes of bf16 weights, 4 of gradients (2 where they
 of fp32 master weights and moments (8 with moments in bf16) per parameter (Megatron-LM
 ``theoretical_memory_usage``: 18, or 6 + 12/d with the distributed optimizer); ZeRO stage 1 shards the
 optimizer over the d replicas, 2 the gradients too, 3 the weights too (Rajbhandari et al., arXiv
-1910.02054).
+1910.02054). PyTorch's own trainers (FSDP2 with its mixed-precision policy) shard fp32 parameters, which are
+the master weights, and gather 16-bit copies when needed: 16 bytes under stage 3; they reduce gradients in
+the precision that those are kept in.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels import collectives
 from costmodels.columns import Columns
-from costmodels.configuration import GradientPrecision, MomentPrecision
+from costmodels.configuration import GradientPrecision, MomentPrecision, Software
 from costmodels.groups import Group, group_shape
 from costmodels.operators import System
 from costmodels.sharding import Column
+
+Flags = NDArray[np.bool_] | bool
 
 WEIGHT_BYTES = 2.0
 GRADIENT_BYTES: dict[GradientPrecision, float] = {"fp32": 4.0, "bf16": 2.0}
@@ -41,18 +46,22 @@ def state_bytes(
     columns: Columns,
     gradients: GradientPrecision = "fp32",
     moments: MomentPrecision = "fp32",
+    software: Software = "megatron",
+    whole_gradients: Flags = False,
 ) -> StateBytes:
-    """``dense`` and ``experts``: parameters on one rank, last axis the configurations."""
+    """``dense`` and ``experts``: parameters on one rank, last axis the configurations, as is that of
+    ``whole_gradients``: whether a stage that shards gradients does so only at the end of a step."""
 
-    def sharded(bytes_per_parameter: float, from_stage: int) -> Column:
-        divide = columns.zero >= from_stage
+    def sharded(bytes_per_parameter: float | Column, from_stage: int, but: Flags = False) -> Column:
+        divide = (columns.zero >= from_stage) & np.logical_not(but)
         dense_ranks = np.where(divide, columns.dense_replicas, 1)
         expert_ranks = np.where(divide, columns.expert_replicas, 1)
-        return bytes_per_parameter * (dense / dense_ranks + experts / expert_ranks)
+        return np.asarray(bytes_per_parameter * (dense / dense_ranks + experts / expert_ranks))
 
+    weights_are_masters = (columns.zero == 3) & (software == "pytorch")
     return StateBytes(
-        weights=sharded(WEIGHT_BYTES, 3),
-        gradients=sharded(GRADIENT_BYTES[gradients], 2),
+        weights=sharded(np.where(weights_are_masters, 0.0, WEIGHT_BYTES), 3),
+        gradients=sharded(GRADIENT_BYTES[gradients], 2, but=whole_gradients),
         optimizer=sharded(MASTER_BYTES + 2 * MOMENT_BYTES[moments], 1),
     )
 
@@ -67,6 +76,8 @@ class StateTraffic:
     expert_group: Group
     gradients: GradientPrecision = "fp32"
     moments: MomentPrecision = "fp32"
+    software: Software = "megatron"
+    whole_gradients: Flags = False
 
     @classmethod
     def of(
@@ -75,6 +86,8 @@ class StateTraffic:
         system: System,
         gradients: GradientPrecision = "fp32",
         moments: MomentPrecision = "fp32",
+        software: Software = "megatron",
+        whole_gradients: Flags = False,
     ) -> "StateTraffic":
         domain = system.cluster.domain_gpus
         return cls(
@@ -84,6 +97,8 @@ class StateTraffic:
             expert_group=group_shape(columns.expert_replicas, columns.ep * columns.etp, domain),
             gradients=gradients,
             moments=moments,
+            software=software,
+            whole_gradients=whole_gradients,
         )
 
     def _both(self, collective: str, bytes_per_parameter: float, dense: Column, experts: Column) -> Column:
@@ -94,13 +109,13 @@ class StateTraffic:
         return np.where(dense > 0, over_dense, 0.0) + np.where(experts > 0, over_experts, 0.0)
 
     def gradient_seconds(self, dense: Column, experts: Column) -> Column:
-        """Once a step: all-reduce of the gradients, or their reduce-scatter under ZeRO 1.
-        From ZeRO 2 on gradients are reduced in every micro-batch instead."""
+        """Once a step: all-reduce of the gradients, or their reduce-scatter under ZeRO 1 and where they stay
+        whole. Else, from ZeRO 2 on, gradients are reduced in every micro-batch instead."""
         width = GRADIENT_BYTES[self.gradients]
         whole = self._both("all_reduce", width, dense, experts)
         scattered = self._both("reduce_scatter", width, dense, experts)
         zero = self.columns.zero
-        return np.where(zero == 0, whole, np.where(zero == 1, scattered, 0.0))
+        return np.where(zero == 0, whole, np.where((zero == 1) | self.whole_gradients, scattered, 0.0))
 
     def parameter_seconds(self, dense: Column, experts: Column) -> Column:
         """Once a step: all-gather of the updated bf16 weights (ZeRO 1 and 2)."""
@@ -109,9 +124,11 @@ class StateTraffic:
 
     def microbatch_seconds(self, dense: Column, experts: Column) -> tuple[Column, Column]:
         """Forward and backward traffic of every micro-batch: ZeRO 3 gathers weights in both, ZeRO 2
-        and 3 reduce-scatter bf16 gradients."""
+        and 3 reduce-scatter gradients, unless they stay whole: in bf16, PyTorch in what they are kept in."""
         gathered = np.where(self.columns.zero == 3, self._both("all_gather", WEIGHT_BYTES, dense, experts), 0.0)
-        reduced = np.where(self.columns.zero >= 2, self._both("reduce_scatter", WEIGHT_BYTES, dense, experts), 0.0)
+        width = GRADIENT_BYTES[self.gradients] if self.software == "pytorch" else WEIGHT_BYTES
+        each_time = (self.columns.zero >= 2) & np.logical_not(self.whole_gradients)
+        reduced = np.where(each_time, self._both("reduce_scatter", width, dense, experts), 0.0)
         return gathered, gathered + reduced
 
     def optimizer_seconds(self, dense: Column, experts: Column) -> Column:

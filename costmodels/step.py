@@ -40,6 +40,10 @@ from costmodels.timeline import (
 )
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
+TORCH_LOSS_BYTES = 12.0
+"""Per logit in the backward pass of ``torch.nn.functional.cross_entropy`` on fp32 logits, by count: the
+log-softmax that it saved, the gradient of that, and the gradient of the logits."""
+
 Cut = Sequence[int] | NDArray[np.int64]
 
 
@@ -70,7 +74,14 @@ class StepModel:
         return part
 
     def _state_traffic(self, columns: Columns) -> StateTraffic:
-        return StateTraffic.of(columns, self.system, self.job.gradients, self.job.moments)
+        job = self.job
+        whole = self._whole_gradients(columns)
+        return StateTraffic.of(columns, self.system, job.gradients, job.moments, job.software, whole)
+
+    def _whole_gradients(self, columns: Columns) -> NDArray[np.bool_]:
+        """Where gradients that could be sharded stay whole from micro-batch to micro-batch."""
+        several = columns.microbatches(self.job.global_batch) > 1
+        return (self.job.gradient_sync == "step") & (columns.zero >= 2) & several
 
     @cached_property
     def parameters(self) -> tuple[Column, Column]:
@@ -138,7 +149,8 @@ class StepModel:
 
     @cached_property
     def state(self) -> StateBytes:
-        return state_bytes(*self.parameters, self.columns, self.job.gradients, self.job.moments)
+        job, whole = self.job, self._whole_gradients(self.columns)
+        return state_bytes(*self.parameters, self.columns, job.gradients, job.moments, job.software, whole)
 
     @cached_property
     def vocabulary_state(self) -> StateBytes:
@@ -171,11 +183,12 @@ class StepModel:
     @cached_property
     def logit_bytes(self) -> Column:
         """Work space of logits and loss on the stage with the head, where it is whole, [n]: fused, the
-        bf16 logits alone."""
+        bf16 logits alone; PyTorch's own, three tensors of fp32."""
         columns = self.columns
         rows = np.where(columns.vocabulary == 0, vocabulary_rows(self.model.vocabulary, columns.tp), 0.0)
         tokens = columns.mbs * self.job.sequence_length / columns.cp
-        plain = self.calibration.logit_workspace_bytes_per_element
+        measured = self.calibration.logit_workspace_bytes_per_element
+        plain = TORCH_LOSS_BYTES if self.job.software == "pytorch" else measured
         return (min(BF16_BYTES, plain) if self.job.fused_loss else plain) * tokens * rows
 
     @cached_property

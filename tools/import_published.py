@@ -3,7 +3,7 @@
 A development command. SOURCE_DIR holds tables of training runs with the columns that ``plan predict --rows``
 reads, and more; files of other kinds (communication timings, model shapes) are left alone.
 
-    python -m tools.import_published SOURCE_DIR [--check]
+    python -m tools.import_published SOURCE_DIR... [--check]
 
 One table is written per family of sources. Of each row it keeps where the row comes from, what was
 measured, and only what the reader uses: a column, or a key of ``extra_json``, stays when leaving it out
@@ -25,17 +25,18 @@ from planner.readers.published.refusals import NOT_A_RUN
 from planner.readers.published.table import Cells, read_table
 from planner.readers.published_rows import Row, read_row
 
-PROVENANCE = ("row_id", "source_id", "source_ref", "source_date", "model", "gpu", "peak_mem_kind")
-PARTS_OF_A_FAMILY = re.compile(r"-(layer|mem|multi|single)$")
+KEPT = ("row_id", "source_id", "source_ref", "source_date", "model", "gpu", "peak_mem_kind", "outcome", "gbs")
+"""Where a row comes from, how its run ended, and the batch, even where the reader could work it out."""
+PARTS_OF_A_FAMILY = re.compile(r"-(layer|mem|multi|single|15b|340b)$")
 FREE_TEXT = ("notes", "config_completeness")
 """Prose: of each cell only the clauses stay in which the reader finds something."""
 REMARK = re.compile(r" [(\[][^()\[\]]*[)\]]$")
 """A remark after the place in ``source_ref``; ``sources.yaml`` names the publication once."""
 
 
-def originals(folder: Path) -> Iterator[Cells]:
-    """The rows of every table of training runs in ``folder``."""
-    for path in sorted(folder.glob("*.csv")):
+def originals(*folders: Path) -> Iterator[Cells]:
+    """The rows of every table of training runs in ``folders``."""
+    for path in (path for folder in folders for path in sorted(folder.glob("*.csv"))):
         table = read_table(path)
         if "row_id" in table.columns and not set(NOT_A_RUN) & set(table.columns):
             yield from table.rows
@@ -76,7 +77,7 @@ def compact(rows: list[Cells]) -> list[dict[str, str]]:
     for column in list({column: None for cells in found for column in cells}):
         fewer = [{name: cell for name, cell in cells.items() if name != column} for cells in found]
         idle = all(not c.get(column) or meaning(f) == w for c, f, w in zip(found, fewer, wanted, strict=True))
-        if idle and (column not in PROVENANCE or not any(cells.get(column) for cells in found)):
+        if idle and (column not in KEPT or not any(cells.get(column) for cells in found)):
             found = fewer
     return [{column: _plain(cells.get(column, "")) for column in found[0]} for cells in found]
 
@@ -120,12 +121,13 @@ def differing(rows: list[Cells], path: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="folder with the tables as collected")
+    parser.add_argument("sources", type=Path, nargs="+", help="folders with the tables as collected")
     parser.add_argument("--check", action="store_true", help="write nothing; compare what is bundled")
     arguments = parser.parse_args()
-    found = families(originals(arguments.source))
+    found = families(originals(*arguments.sources))
     if not found:
-        raise SystemExit(f"{arguments.source}: no table of training runs in it (*.csv with a row_id column)")
+        folders = ", ".join(map(str, arguments.sources))
+        raise SystemExit(f"{folders}: no table of training runs in it (*.csv with a row_id column)")
     folder, total = published_folder(), 0
     with tempfile.TemporaryDirectory() as scratch:
         for family, rows in found.items():

@@ -19,9 +19,8 @@ runs on 8 A100), 1.04 to 1.095."""
 class PredictedRow:
     """``status`` is ``ok``, ``infeasible`` (priced, but over memory) or ``unsupported: WHY``.
 
-    ``memory`` is in the row's own unit and for its rank, without what lies outside the framework's
-    allocator (CUDA context, communicators), which published peaks leave out; where the row prints
-    reserved bytes, those.
+    ``memory`` is in the row's own unit, for its rank and of its reading: most published peaks leave out
+    what lies outside the framework's allocator (CUDA context, communicators).
     """
 
     row: Row
@@ -99,7 +98,11 @@ def best_choice(request: RowRequest, calibration: Calibration | Path | None = No
 
 
 def printed_bytes(found: Prediction, row: Row) -> float:
-    """Of the row's rank and kind: allocated or, with what the allocator caches, reserved."""
-    peaks = [s.memory.allocated_bytes for s in found.price.stages]
-    peak = peaks[-1] if row.memory_rank == "last" else max(peaks)
-    return peak * RESERVED_OVER_ALLOCATED if row.memory_reserved else peak
+    """Of the row's rank and kind: allocated; with what the allocator caches, reserved; with what lies
+    outside it too, all on the device."""
+    stages = [stage.memory for stage in found.price.stages]
+    memory = stages[-1] if row.memory_rank == "last" else max(stages, key=lambda stage: stage.allocated_bytes)
+    if row.memory_reading == "allocated":
+        return memory.allocated_bytes
+    reserved = memory.allocated_bytes * RESERVED_OVER_ALLOCATED
+    return reserved if row.memory_reading == "reserved" else reserved + memory.runtime_bytes

@@ -17,7 +17,8 @@ class Selection:
     """Rows for which everything stated holds. Empty tuples and None state nothing.
 
     ``rows``: patterns of row ids. ``source``, ``gpu``, ``precision``: any of them. ``model``: the printed
-    name. ``experts``, ``context_parallel``: whether there are any. ``below_gigabytes``: of the published
+    name. ``experts``, ``context_parallel``: whether there are any. ``nodes``: whether the run is on one or
+    several. ``below_gigabytes``: of the published
     peak. ``assumed``: beginnings of assumptions, of which the row needed one.
     """
 
@@ -29,6 +30,7 @@ class Selection:
     assumed: tuple[str, ...] = ()
     experts: bool | None = None
     context_parallel: bool | None = None
+    nodes: Literal["one", "several"] | None = None
     below_gigabytes: float | None = None
 
     @classmethod
@@ -55,6 +57,9 @@ class Selection:
                 self.context_parallel is None
                 or (request is not None and (request.choices[0].cp > 1) == self.context_parallel)
             )
+            and (
+                self.nodes is None or (request is not None and (request.cluster.nodes > 1) == (self.nodes == "several"))
+            )
             and (below is None or (peak is not None and peak * row.memory_unit_bytes < below * 1e9))
         )
 
@@ -64,6 +69,8 @@ def _as_field(key: str, value: Any) -> Any:
         return bool(value)
     if key == "below_gigabytes":
         return float(value)
+    if key == "nodes":
+        return str(value)
     return tuple(value) if isinstance(value, list) else (str(value),)
 
 

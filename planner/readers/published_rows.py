@@ -23,6 +23,7 @@ from planner.specs import SpecError, check_job
 from planner.splits import Split
 
 GIB, GB = float(2**30), 1e9
+Reading = Literal["allocated", "reserved", "device"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,8 @@ class Row:
     """One row. ``request`` is None when ``refusal`` says why it cannot be predicted.
 
     ``memory_unit_bytes`` is the row's unit of memory, ``memory_rank`` whether its figure is the last
-    pipeline stage's or the largest of all, ``memory_reserved`` whether it is of the memory that the
-    framework reserved (fragments included) and not of what it handed out.
+    pipeline stage's or the largest of all, ``memory_reading`` whether it is of what the
+    framework handed out, of what it reserved for that (fragments included), or of all that the driver counts.
     """
 
     row_id: str
@@ -56,7 +57,7 @@ class Row:
     measured_memory: float | None
     memory_unit_bytes: float
     memory_rank: Literal["max", "last"]
-    memory_reserved: bool
+    memory_reading: Reading
 
     def without_cells(self) -> "Row":
         """The same question and measured values, to compare rows of two tables."""
@@ -91,7 +92,7 @@ def read_row(cells: Cells, row_id: str, source_id: str = "", cluster: Cluster | 
         measured_memory=_positive(number(cells, "peak_mem_gb")),
         memory_unit_bytes=GIB if unit.startswith(("GIB", "MIB")) else GB,
         memory_rank="last" if "last rank" in kind else "max",
-        memory_reserved="reserved" in kind,
+        memory_reading="device" if "nvidia-smi" in kind else "reserved" if "reserved" in kind else "allocated",
     )
 
 

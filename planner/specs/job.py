@@ -32,6 +32,9 @@ class JobSpec(Strict):
     tensor_overlap: bool = Field(default=True, description="run tensor-parallel collectives beside the GEMMs they feed")
     gradients: Literal["fp32", "bf16"] = Field(default="fp32", description="what they are kept and reduced in")
     moments: Literal["fp32", "bf16"] = Field(default="fp32", description="what Adam's two are kept in")
+    gradient_sync: Literal["microbatch", "step"] = Field(
+        default="microbatch", description="when ZeRO 2 and 3 reduce gradients; until then they stay whole"
+    )
     fused_loss: bool = Field(default=False, description="the loss writes its gradient over the logits")
     dropout: bool = Field(default=False, description="drop hidden states and attention probabilities at random")
     offloaded_layers: Annotated[int, Field(ge=0, le=2**16)] = Field(

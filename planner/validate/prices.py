@@ -118,13 +118,16 @@ def check_stage_figures(plan: Plan, report: Report) -> None:
 
 def _check_states(plan: Plan, index: int, report: Report) -> None:
     """Mixed-precision Adam: 2 bytes of weights, 4 of gradients (2 in bf16), 12 of states (8 with moments
-    in bf16) a parameter, each sharded from ZeRO stage 3, 2 and 1 over the replicas of a rank."""
-    degrees, stage = plan.parallelism, plan.stages[index]
+    in bf16) a parameter, each sharded from ZeRO stage 3, 2 and 1 over the replicas of a rank. PyTorch's
+    weights under stage 3 are the states' masters; gradients reduced once a step are whole until then."""
+    degrees, stage, job = plan.parallelism, plan.stages[index], plan.inputs.job
     held = stage.parameters_per_rank
     gradient = {"fp32": 4, "bf16": 2}[plan.inputs.job.gradients]
     states = {"fp32": 12, "bf16": 8}[plan.inputs.job.moments]
-    for name, size, sharded_from in (("weights", 2, 3), ("gradients", gradient, 2), ("optimizer", states, 1)):
-        sharded = degrees.zero >= sharded_from
+    weight = 0 if job.software == "pytorch" and degrees.zero == 3 else 2
+    whole = job.gradient_sync == "step" and degrees.microbatches > 1
+    for name, size, sharded_from in (("weights", weight, 3), ("gradients", gradient, 2), ("optimizer", states, 1)):
+        sharded = degrees.zero >= sharded_from and not (whole and name == "gradients")
         dense = held.dense / (degrees.dp * degrees.cp if sharded else 1)
         experts = held.experts / (degrees.edp if sharded else 1)
         report.same(

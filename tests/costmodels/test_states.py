@@ -45,6 +45,44 @@ def test_bf16_moments_take_4_bytes_fewer_and_move_8_fewer_a_step() -> None:
     assert seconds == pytest.approx([30 / 8, 22 / 8])
 
 
+def test_pytorchs_fully_sharded_weights_are_its_masters() -> None:
+    """By hand: 4 of weights, 4 of gradients and 8 of moments, over eight replicas. torchtitan's peaks of 8B on
+    8 and on 128 H100 differ by 15.0 GiB = 16 x 8.03e9 x (1/8 - 1/128) bytes x 1.07 reserved over allocated."""
+    one, none = np.array([1e9]), np.array([0.0])
+    for zero, expected in ((3, 16 / 8), (2, 2 + 16 / 8), (1, 6 + 12 / 8)):
+        columns = Columns.of([Configuration(zero=zero, dp=8)])
+        assert state_bytes(one, none, columns, software="pytorch").total[0] / 1e9 == pytest.approx(expected)
+    assert pytest.approx(77.0 - 62.0, rel=0.02) == 16 * 8.03e9 * (1 / 8 - 1 / 128) * 1.075 / 2**30
+
+
+def test_gradients_reduced_once_a_step_stay_whole_until_then() -> None:
+    """By hand, ZeRO 3 over eight replicas: 14 / 8 + 4 bytes a parameter; one reduce-scatter a step and none a
+    micro-batch, of 4 bytes a parameter, where weights are still gathered in both passes."""
+    columns, one, none = Columns.of([Configuration(zero=3, dp=8)]), np.array([1e9]), np.array([0.0])
+    whole = np.array([True])
+    assert state_bytes(one, none, columns, whole_gradients=whole).total[0] / 1e9 == pytest.approx(14 / 8 + 4)
+    machine = cluster(nodes=1)
+    system = System(cluster=machine, calibration=load_calibration(machine.gpu), precision="bf16")
+    each, once = (StateTraffic.of(columns, system, whole_gradients=flag) for flag in (False, whole))
+    assert (each.gradient_seconds(one, none), once.microbatch_seconds(one, none)[1]) == (
+        0,
+        each.microbatch_seconds(one, none)[0],
+    )
+    zero_1 = StateTraffic.of(Columns.of([Configuration(zero=1, dp=8)]), system)
+    assert once.gradient_seconds(one, none) == zero_1.gradient_seconds(one, none) > 0
+
+
+def test_pytorch_reduces_gradients_in_what_they_are_kept_in() -> None:
+    """fp32 gradients scattered in every micro-batch take as long as ZeRO 1's once a step, bf16 ones less."""
+    one, none, machine = np.array([1e9]), np.array([0.0]), cluster(nodes=1)
+    system = System(cluster=machine, calibration=load_calibration(machine.gpu), precision="bf16")
+    columns = Columns.of([Configuration(zero=2, dp=8)])
+    once = StateTraffic.of(Columns.of([Configuration(zero=1, dp=8)]), system).gradient_seconds(one, none)
+    wide, narrow = (StateTraffic.of(columns, system, software=s) for s in ("pytorch", "megatron"))  # type: ignore[arg-type]
+    assert wide.microbatch_seconds(one, none)[1] == once
+    assert narrow.microbatch_seconds(one, none)[1] < once
+
+
 def test_experts_are_sharded_over_their_own_replicas() -> None:
     columns = Columns.of([Configuration(tp=2, sp=1, dp=8, ep=4, zero=1)])
     experts = state_bytes(np.array([0.0]), np.array([1e9]), columns)

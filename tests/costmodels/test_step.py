@@ -370,6 +370,22 @@ def test_a_fused_loss_keeps_the_logits_alone() -> None:
     assert (plain.logit_bytes[0], fused.logit_bytes[0]) == (7 * logits, 2 * logits)
 
 
+def test_pytorchs_loss_keeps_three_tensors_of_fp32() -> None:
+    """By hand, tp = 2: 12 bytes a token and padded local column, whatever Megatron-LM's loss takes."""
+    calibration = bare_calibration(logit_workspace_bytes_per_element=7)
+    step = step_model(Configuration(tp=2, dp=4), job=replace(JOB, software="pytorch"), calibration=calibration)
+    assert step.logit_bytes[0] == 12 * JOB.sequence_length * -(-V // 256) * 256 / 2
+
+
+@pytest.mark.parametrize(("sync", "mbs", "shards"), [("step", 1, 1), ("step", 4, 2), ("microbatch", 1, 2)])
+def test_gradients_stay_whole_only_between_micro_batches(sync: str, mbs: int, shards: int) -> None:
+    """Eight sequences over two replicas: four micro-batches of one, or one of four, which is reduced at once."""
+    job = replace(JOB, global_batch=8, gradient_sync=sync)  # type: ignore[arg-type]
+    step = step_model(Configuration(dp=2, zero=3, mbs=mbs), job=job)
+    dense, experts = step.parameters
+    assert step.state.gradients.sum() == pytest.approx(4 * (dense + experts).sum() / shards)
+
+
 def test_offloaded_layers_keep_no_activations_on_the_gpu() -> None:
     """By hand: of four layers three wait in host memory; embedding and head stay."""
     kept, offloaded = (

@@ -14,16 +14,21 @@ PARTS = {
     ("A100", 40): "a100-sxm-40gb",
     ("A100", 80): "a100-sxm-80gb",
     ("H100", 80): "h100-sxm-80gb",
+    ("H100", 96): "h100-sxm-96gb-500w",
     ("H200", 141): "h200-sxm-141gb",
     ("B200", 180): "b200-sxm-180gb",
     ("B300", 288): "b300-sxm-288gb",
     ("GB200", 186): "gb200-186gb",
     ("GB300", 288): "gb300-279gb",
 }
+USUAL_GB = {"A100": 80, "H100": 80}
+"""The memory that is meant where a GPU comes with several and the row tells none."""
 NVLINK = {"A": "nvlink3-nvswitch", "H": "nvlink4-nvswitch", "B": "nvlink5-nvswitch", "G": "nvlink5-nvl72"}
 NIC_GBPS = {"A100": 200, "H100": 400, "H200": 400, "B200": 400, "B300": 800, "GB200": 400, "GB300": 800}
 RACK_GPUS = 64
-PER_NODE = re.compile(r"(\d+) ?Gb/s per node")
+STATED = re.compile(r"(?:(\d+)(?: ?x ?| [\w-]+ links of ))?(\d+) ?Gb/s(?: [\w-]+)? per (node|GPU)")
+"""``400 Gb/s per node``, ``8x400 Gb/s IB per node``, ``4 Omni-Path links of 100 Gb/s per node``,
+``400 Gb/s RDMA per GPU``."""
 
 
 def cluster_of(cells: Cells, gpus: int, assumptions: list[str]) -> Cluster:
@@ -34,8 +39,8 @@ def cluster_of(cells: Cells, gpus: int, assumptions: list[str]) -> Cluster:
         raise Refusal(f"GPU {gpu or '(blank)'}")
     memory = number(cells, "gpu_mem_gb")
     if memory is None:
-        memory = sizes[-1]
-        assumptions.append(f"{gpu} of {sizes[-1]} GB")
+        memory = USUAL_GB.get(gpu, sizes[-1])
+        assumptions.append(f"{gpu} of {memory} GB")
     size = min(sizes, key=lambda s: abs(s - memory))
     rack = gpu.startswith("G")
     per_node = degree(cells, "gpus_per_node", 4 if rack else 8)
@@ -43,14 +48,24 @@ def cluster_of(cells: Cells, gpus: int, assumptions: list[str]) -> Cluster:
         per_node = gpus
     if gpus % per_node:
         raise Refusal(f"n_gpus={gpus} is not a multiple of gpus_per_node={per_node}")
-    stated = PER_NODE.search(text(cells, "interconnect"))
-    nic = float(stated[1]) / per_node if stated else NIC_GBPS[gpu]
-    if gpus > per_node and not stated:
-        assumptions.append(f"one {nic:g} Gb/s NIC per GPU")
+    nic = _stated_gbps(text(cells, "interconnect"), per_node)
+    if nic is None:
+        nic = NIC_GBPS[gpu]
+        if gpus > per_node:
+            assumptions.append(f"one {nic:g} Gb/s NIC per GPU")
     domain = min(RACK_GPUS, gpus) if rack else per_node
     if rack and gpus > RACK_GPUS:
         assumptions.append(f"NVLink domain of {RACK_GPUS} GPUs, as jobs are placed on NVL72 racks")
     return _cluster(PARTS[gpu, size], NVLINK[gpu[0]], gpus // per_node, per_node, domain, nic)
+
+
+def _stated_gbps(interconnect: str, per_node: int) -> float | None:
+    """Gb/s of network for each GPU; None where the row does not state them."""
+    found = STATED.search(interconnect)
+    if found is None:
+        return None
+    rate = float(found[2]) * int(found[1] or 1)
+    return rate / per_node if found[3] == "node" else rate
 
 
 @lru_cache(maxsize=256)

@@ -9,11 +9,15 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job, Recompute
 from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, default_levels, level_of
 from planner.readers.published.cells import Refusal, degree, number, text
+from planner.readers.published.jobs import FLASH_YEAR, year_of
 from planner.readers.published.table import Cells
 from planner.readers.published.vocabulary import vocabulary_of
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
+TITAN_SELECTIVE = ("selective op", "selective layer")
+"""torchtitan's: every second matrix product redone and what is cheap, or every second layer. Both redo
+about half a layer, as a feed-forward block is."""
 LIST = re.compile(r"\[([^\]]*)\]")
 MEGATRON = re.compile(r"megatron|nemo")
 LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
@@ -50,22 +54,24 @@ def configurations(
     tp, pp, cp = dense
     if gpus % (tp * pp * cp):
         raise Refusal(f"n_gpus={gpus} is not a multiple of tp*pp*cp={tp * pp * cp}")
-    dp, batch = gpus // (tp * pp * cp), degree(cells, "gbs")
-    sizes = _micro_batches(cells, batch, dp, assumptions)
+    dp, batch = gpus // (tp * pp * cp), job.global_batch
     chunks = _chunks(cells, extra, len(model.layers), pp, assumptions)
+    sizes = {vp: _micro_batches(cells, batch, dp, pp, vp, assumptions) for vp in chunks}
     common = Configuration(
         tp=tp,
-        sp=int(tp > 1 and number(cells, "sp") == 1),
+        sp=_sequence_parallel(cells, extra, tp, assumptions),
         cp=cp,
         pp=pp,
         dp=dp,
-        zero=_zero(cells, assumptions),
+        zero=_zero(cells, pp, dp * cp, assumptions),
         ep=experts[0],
         etp=experts[1],
         vocabulary=vocabulary_of(cells, extra),
     )
     levels = _levels(cells, extra, default_levels(model, job), assumptions)
-    found = [replace(common, mbs=mbs, vp=vp, recompute=level) for mbs in sizes for vp in chunks for level in levels]
+    found = [replace(common, mbs=mbs, vp=vp, recompute=level) for vp in chunks for mbs in sizes[vp] for level in levels]
+    if not found:
+        raise Refusal(f"gbs={batch} is no multiple of dp={dp} x {pp} stages")
     regular = tuple(c for c in found if c.vp == 1 or c.microbatches(batch) % pp == 0)
     if regular:
         return regular
@@ -73,9 +79,23 @@ def configurations(
     return tuple(replace(c, vp=1) for c in found)
 
 
-def _micro_batches(cells: Cells, batch: int, dp: int, assumptions: list[str]) -> tuple[int, ...]:
+def _sequence_parallel(cells: Cells, extra: dict[str, Any], tp: int, assumptions: list[str]) -> int:
+    """As stated, if only by a command line without it; else as has been usual since it was published
+    (arXiv 2205.05198)."""
+    if tp == 1 or text(cells, "sp"):
+        return int(tp > 1 and number(cells, "sp") == 1)
+    if year_of(cells) <= FLASH_YEAR or "hidden-size" in extra:
+        return 0
+    assumptions.append("sequence parallelism beside tensor parallelism")
+    return 1
+
+
+def _micro_batches(cells: Cells, batch: int, dp: int, pp: int, vp: int, assumptions: list[str]) -> tuple[int, ...]:
     if text(cells, "mbs"):
         return (degree(cells, "mbs"),)
+    if pp > 1 and "torchtitan" in text(cells, "software").lower():
+        assumptions.append("as many micro-batches as chunks, torchtitan's default")
+        return (batch // (dp * pp * vp),) if batch % (dp * pp * vp) == 0 else ()
     found = tuple(mbs for mbs in MICRO_BATCHES if batch % (dp * mbs) == 0)
     if not found:
         raise Refusal(f"gbs={batch} is not a multiple of dp={dp}")
@@ -97,7 +117,7 @@ def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptio
     if "interleaved" not in text(cells, "schedule").lower():
         return (1,)
     assumptions.append("interleaving not printed: the fastest that fits")
-    return tuple(vp for vp in CHUNKS if layers % (pp * vp) == 0) or (1,)
+    return tuple(vp for vp in CHUNKS if layers % (pp * vp) == 0 or (layers + 2) % (pp * vp) == 0) or (1,)
 
 
 def _layout_chunks(layout: str) -> int:
@@ -114,6 +134,9 @@ def _levels(
         if "block" in printed:
             assumptions.append(f"recompute of some layers ({detail or 'block'}) priced as full")
         return (FULL,)
+    if printed == "selective" and detail.startswith(TITAN_SELECTIVE):
+        assumptions.append(f"{detail.split(' (')[0]} priced as the feed-forward blocks redone")
+        return (level_of(["mlp"]),)
     if printed == "selective":
         modules = _modules(str(extra.get("recompute-modules") or detail))
         unknown = sorted(modules - set(MODULES))
@@ -132,11 +155,16 @@ def _modules(detail: str) -> set[str]:
     return set(re.findall(r"\w+", listed[1])) if listed else set()
 
 
-def _zero(cells: Cells, assumptions: list[str]) -> int:
-    printed = text(cells, "zero_stage").lower()
-    if "fsdp" in printed and number(cells, "zero_stage") is None:
-        return 3
+def _zero(cells: Cells, pp: int, replicas: int, assumptions: list[str]) -> int:
+    printed, shards = text(cells, "zero_stage").lower(), number(cells, "fsdp_shard") or 0
+    if 0 < shards < replicas:
+        raise Refusal(f"states sharded over {shards:g} of {replicas} replicas")
     stage = number(cells, "zero_stage")
+    if "fsdp" in printed and stage is None:
+        return 3
+    if stage is None and shards and pp > 1:
+        assumptions.append("weights and gradients whole from first to last micro-batch, as torchtitan's pipelines keep")
+        return 1
     if stage is None:
         if not text(cells, "dist_opt"):
             assumptions.append("optimizer not sharded")

@@ -13,6 +13,7 @@ from planner.readers.published.vocabulary import of_the_study
 from planner.specs import SpecError, load_model
 
 INLINE = "gpt_inline"
+ACTIVATIONS = ("gelu", "swiglu", "relu2")
 
 
 def model_of(cells: Cells, sequence_length: int, tensor: int, assumptions: list[str]) -> Model:
@@ -22,7 +23,7 @@ def model_of(cells: Cells, sequence_length: int, tensor: int, assumptions: list[
         return megatron_model(text(cells, "model"), extra, tensor, assumptions)
     if key == INLINE or not key:
         return _inline(text(cells, "model") or key, extra, sequence_length, assumptions)
-    model = _changed(_with_prediction_layers(_catalogue(key), cells), extra, assumptions)
+    model = _changed(_with_prediction_layers(_catalogue(key), cells, extra), extra, assumptions)
     if 0 < model.positions < sequence_length:
         assumptions.append(f"{sequence_length} learned positions")
         model = replace(model, positions=sequence_length)
@@ -37,15 +38,18 @@ def _catalogue(key: str) -> Model:
         raise Refusal(f"model {key}: {str(error).splitlines()[0]}") from None
 
 
-def gpt_layer(hidden: int, heads: int, kv_heads: int, ffn: int) -> LayerKind:
-    """A GPT-3 layer: two LayerNorms with bias, biases everywhere, a feed-forward block without gate."""
-    width = hidden // heads
-    attention = Attention(heads=heads, kv_heads=kv_heads, head_dim=width, value_dim=width, qkv_bias=True, out_bias=True)
+def gpt_layer(hidden: int, heads: int, kv_heads: int, ffn: int, activation: str = "gelu") -> LayerKind:
+    """A GPT-3 layer: two LayerNorms with bias, biases everywhere, a feed-forward block without gate; with
+    ``swiglu`` a Llama layer: two RMSNorms, no bias, a gate; with ``relu2`` a Nemotron-4 layer
+    (arXiv 2402.16819): two LayerNorms, no bias, no gate."""
+    width, biases, norm = hidden // heads, activation == "gelu", 1 if activation == "swiglu" else 2
     return LayerKind(
         name="dense",
-        attention=attention,
-        block=Mlp(ffn=ffn, gated=False, bias=True),
-        norm_parameters=4 * hidden,
+        attention=Attention(
+            heads=heads, kv_heads=kv_heads, head_dim=width, value_dim=width, qkv_bias=biases, out_bias=biases
+        ),
+        block=Mlp(ffn=ffn, gated=activation == "swiglu", bias=biases),
+        norm_parameters=2 * norm * hidden,
     )
 
 
@@ -53,25 +57,35 @@ def _inline(name: str, extra: dict[str, Any], sequence_length: int, assumptions:
     hidden, heads, layers = size(extra, "hidden"), size(extra, "heads"), size(extra, "layers")
     if hidden % heads:
         raise Refusal(f"hidden {hidden} does not divide by {heads} heads")
+    if "n_experts" in extra:
+        raise Refusal("inline models with experts")
     if not str(extra.get("vocab", "")).isdigit():
         assumptions.append(f"vocabulary {size(extra, 'vocab', 51200)}")
-    tied = not of_the_study(extra)
-    assumptions.append(f"GPT-3 layers: GELU, biases, learned positions, {'' if tied else 'un'}tied embeddings")
+    activation = str(extra.get("activation", "gelu"))
+    if activation not in ACTIVATIONS:
+        raise Refusal(f"activation {activation[:40]!r}, not one of {', '.join(ACTIVATIONS)}")
+    tied = bool(extra["tied"]) if "tied" in extra else not of_the_study(extra)
+    learned = activation == "gelu" and extra.get("position", "learned") == "learned"
+    if activation == "gelu":
+        positions = "learned positions" if learned else "no learned positions"
+        assumptions.append(f"GPT-3 layers: GELU, biases, {positions}, {'' if tied else 'un'}tied embeddings")
+    kv_heads = size(extra, "kv_heads", size(extra, "kv", heads))
+    layer = gpt_layer(hidden, heads, kv_heads, size(extra, "ffn", 4 * hidden), activation)
     return Model(
         name=name,
         hidden=hidden,
         vocabulary=size(extra, "vocab", 51200),
-        kinds=(gpt_layer(hidden, heads, size(extra, "kv", heads), size(extra, "ffn", 4 * hidden)),),
+        kinds=(layer,),
         layers=(0,) * layers,
         tied_embeddings=tied,
-        positions=sequence_length,
-        final_norm_parameters=2 * hidden,
+        positions=sequence_length if learned else 0,
+        final_norm_parameters=layer.norm_parameters // 2,
     )
 
 
-def _with_prediction_layers(model: Model, cells: Cells) -> Model:
+def _with_prediction_layers(model: Model, cells: Cells, extra: dict[str, Any]) -> Model:
     named = f"{text(cells, 'model')} {text(cells, 'notes')}".lower()
-    return replace(model, mtp_layers=()) if "w/o mtp" in named else model
+    return replace(model, mtp_layers=()) if "w/o mtp" in named or extra.get("mtp_layers") == 0 else model
 
 
 def _changed(model: Model, extra: dict[str, Any], assumptions: list[str]) -> Model:

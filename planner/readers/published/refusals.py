@@ -17,6 +17,7 @@ MODELS = {
     r"single transformer layer": "single-layer timings",
     r"mamba|nemotron.?(h|3|35|5)\b|nemotron_?3": "state-space hybrids",
     r"deepseek.?v4": "compressed sparse attention",
+    r"\(megascale\)": "parallel attention and feed-forward blocks with sliding windows",
 }
 HYBRID_ARGUMENTS = ("hybrid-layer-pattern", "hybrid-override-pattern", "is-hybrid-model", "hybrid_pattern")
 SCHEDULES = {

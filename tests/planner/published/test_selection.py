@@ -32,6 +32,9 @@ MIXTRAL = {"model": "Mixtral", "model_key": "mixtral_8x7b", "extra_json": "", "g
         ({"experts": False}, {"task": "lora"}, False),  # refused: nothing is known of its model
         ({"context_parallel": False}, {}, True),
         ({"context_parallel": True}, {"cp": "2", "tp": "4"}, True),
+        ({"nodes": "one"}, {}, True),
+        ({"nodes": "several"}, {}, False),
+        ({"nodes": "several"}, {"n_gpus": "16"}, True),
         ({"source": "made", "gpu": "h100"}, {}, False),
     ],
 )

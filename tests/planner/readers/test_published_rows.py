@@ -153,6 +153,7 @@ def test_the_sharding_of_states_is_read_from_either_column(tmp_path: Path, chang
         ({"source_date": "2024-09-26", "config_completeness": "attention kernel (pre-flash)"}, "unfused"),
         ({"source_date": "2024-09-26"}, "flash"),
         ({"source_date": "26.04"}, "flash"),
+        ({"source_date": "2023-11", "software": "sail-sg/zero-bubble-pipeline-parallelism"}, "unfused"),
         ({"source_date": "2021-08"}, "unfused"),
     ],
 )
@@ -176,6 +177,7 @@ def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) ->
     [
         (GPT_175B | {"source_date": "2022-05-10"}, True),
         (GPT_175B | {"source_date": "2024-05-10"}, False),
+        (GPT_175B | {"source_date": "2023-11", "software": "sail-sg/zero-bubble-pipeline-parallelism"}, True),
         (GPT_175B | {"source_date": "2022-05-10", "attn_impl": "flash"}, False),
         (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS)}, True),
         (GPT_175B | {"extra_json": json.dumps(CI_ARGUMENTS | {"hidden-dropout": 0.0})}, True),
@@ -211,6 +213,108 @@ def test_offloaded_layers_are_counted_and_other_offload_is_said_to_be_left_out(t
     assert "CPU offload not modelled" in states.assumptions
 
 
+TITAN = GPT_175B | {
+    "source_date": "2024-12",
+    "software": "torchtitan",
+    "gpu": "H100",
+    "gpu_mem_gb": "96",
+    "precision": "BF16",
+    "n_gpus": "128",
+    "zero_stage": "",
+    "fsdp_shard": "2",
+    "mbs": "",
+    "vp": "",
+    "sp": "",
+    "schedule": "1F1B",
+}
+
+
+def test_torchtitans_pipelines_run_as_many_micro_batches_as_stages_on_whole_weights(tmp_path: Path) -> None:
+    """64 sequences over 2 replicas and 8 stages are 4 a micro-batch (``pipeline_parallel_microbatches``)."""
+    found = request(tmp_path, **TITAN)
+    (choice,) = found.choices
+    assert (choice.mbs, choice.zero, choice.sp, found.job.software) == (4, 1, 1, "pytorch")
+    assert found.cluster.gpu.name == "h100-sxm-96gb-500w"
+    with_two_chunks = request(tmp_path, **TITAN | {"vp": "2"}).choices
+    assert [choice.mbs for choice in with_two_chunks] == [2]
+    indivisible = read(tmp_path, **TITAN | {"gbs": "66"})
+    assert "no multiple of dp=2 x 8 stages" in indivisible.refusal
+
+
+def test_sequence_parallelism_that_is_not_stated_goes_by_the_year(tmp_path: Path) -> None:
+    said = "sequence parallelism beside tensor parallelism"
+    old, new = (request(tmp_path, **GPT_175B | {"sp": "", "source_date": date}) for date in ("2022-05", "2024-02"))
+    assert [found.choices[0].sp for found in (old, new)] == [0, 1]
+    assert [said in found.assumptions for found in (old, new)] == [False, True]
+    assert request(tmp_path, **GPT_175B | {"sp": "0", "source_date": "2024-02"}).choices[0].sp == 0
+
+
+@pytest.mark.parametrize(
+    ("printed", "per_gpu"),
+    [
+        ("Omni-Path, 4 Omni-Path links of 100 Gb/s per node", 50),
+        ("EFA 400 Gb/s per node", 50),
+        ("8x400 Gb/s IB per node", 400),
+        ("NVLink; 800 Gb/s RDMA per node (as printed)", 100),
+        ("400 Gb/s RDMA per GPU; 500 W", 400),
+        ("not stated", 200),
+        ("", 200),
+    ],
+)
+def test_the_network_is_the_stated_one_or_that_of_the_generation(tmp_path: Path, printed: str, per_gpu: float) -> None:
+    """Gb/s for each of 8 A100, of which the usual node has 200 each."""
+    found = request(tmp_path, **GPT_175B | {"interconnect": printed})
+    assert found.cluster.scale_out.bytes_per_second == per_gpu * 1e9 / 8
+    assert any("NIC per GPU" in text for text in found.assumptions) == (per_gpu == 200)
+
+
+def test_a_gpu_of_unstated_memory_is_the_usual_one(tmp_path: Path) -> None:
+    change = {"gpu": "H100", "gpu_mem_gb": "", "precision": "BF16"}
+    assert request(tmp_path, **GPT_175B | change).cluster.gpu.name == "h100-sxm-80gb"
+
+
+def test_amp_with_fp32_weights_computes_in_16_bits(tmp_path: Path) -> None:
+    assert request(tmp_path, **GPT_175B | {"precision": "BF16 amp (fp32 params)"}).job.precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("extra", "parameters"),
+    [
+        ({}, 12 * 64**2 + 13 * 64),
+        ({"kv": 1, "activation": "gelu"}, 11 * 64**2 + 12 * 64),
+        ({"activation": "swiglu", "ffn": 192, "kv_heads": 1}, 12 * 64**2 + 2 * 64),
+        ({"activation": "relu2"}, 12 * 64**2 + 4 * 64),
+    ],
+)
+def test_inline_layers_have_the_stated_activation(tmp_path: Path, extra: dict[str, object], parameters: int) -> None:
+    """By hand, hidden 64 in 2 heads, projections 4 h^2 + feed-forward 8 h^2 (gated 9 h^2 of width 3 h; one
+    key/value head saves h^2), biases 3 h + h + 4 h + h beside norms of 4 h, without biases 4 h or, RMS, 2 h."""
+    stated = {"layers": 2, "hidden": 64, "heads": 2, "vocab": 100, **extra}
+    model = request(tmp_path, **GPT_175B | {"tp": "1", "pp": "1", "vp": "1", "extra_json": json.dumps(stated)}).model
+    assert model.kinds[0].parameters(64) == parameters
+
+
+@pytest.mark.parametrize(
+    ("extra", "tied", "positions"),
+    [
+        ({}, True, 2048),
+        ({"tied": 0, "position": "alibi"}, False, 0),
+        ({"tied": 1, "activation": "swiglu"}, True, 0),
+        ({"tied": 0, "activation": "relu2"}, False, 0),
+    ],
+)
+def test_inline_embeddings_are_as_stated(tmp_path: Path, extra: dict[str, object], tied: bool, positions: int) -> None:
+    stated = {"layers": 96, "hidden": 12288, "heads": 96, "vocab": 51200, **extra}
+    model = request(tmp_path, **GPT_175B | {"extra_json": json.dumps(stated)}).model
+    assert (model.tied_embeddings, model.positions) == (tied, positions)
+
+
+def test_a_blank_batch_is_the_product_of_its_parts(tmp_path: Path) -> None:
+    parts = {"gbs": "", "mbs": "2", "dp": "1", "ga": "16"}
+    assert request(tmp_path, **GPT_175B | parts).job.global_batch == 32
+    assert "no value for gbs" in read(tmp_path, **GPT_175B | parts | {"ga": ""}).refusal
+
+
 def test_recompute_that_is_not_printed_becomes_choices(tmp_path: Path) -> None:
     found = request(tmp_path, **GPT_175B | {"recompute": "", "source_date": "2024-09-26"})
     assert [choice.recompute for choice in found.choices] == ["none", "mlp", "full"]
@@ -218,11 +322,12 @@ def test_recompute_that_is_not_printed_becomes_choices(tmp_path: Path) -> None:
 
 
 def test_reserved_figures_are_told_from_allocated_ones(tmp_path: Path) -> None:
-    kinds = ("max over GPUs of torch max reserved", "torch max allocated", "")
-    assert [read(tmp_path, **GPT_175B | {"peak_mem_kind": kind}).memory_reserved for kind in kinds] == [
-        True,
-        False,
-        False,
+    kinds = ("max over GPUs of torch max reserved", "torch max allocated", "", "nvidia-smi, largest node")
+    assert [read(tmp_path, **GPT_175B | {"peak_mem_kind": kind}).memory_reading for kind in kinds] == [
+        "reserved",
+        "allocated",
+        "allocated",
+        "device",
     ]
 
 
@@ -265,6 +370,11 @@ def test_recomputed_modules_are_read_from_the_row(tmp_path: Path, detail: str, e
         ({"extra_json": "{"}, "not JSON"),
         ({"n_gpus": "12", "tp": "1", "pp": "1"}, "multiple of gpus_per_node"),
         ({"zero_stage": "7"}, "zero_stage"),
+        ({"n_gpus": "256", "zero_stage": "3 (HSDP)", "fsdp_shard": "2"}, "sharded over 2 of 4 replicas"),
+        ({"model": "GPT 175B (MegaScale)"}, "parallel attention"),
+        ({"precision": "BF16 + MXFP8 experts"}, "precision BF16 + MXFP8"),
+        ({"extra_json": '{"layers": 2, "hidden": 64, "heads": 2, "n_experts": 8}'}, "inline models with experts"),
+        ({"extra_json": '{"layers": 2, "hidden": 64, "heads": 2, "activation": "tanh"}'}, "activation 'tanh'"),
     ],
 )
 def test_what_cannot_be_predicted_is_refused_by_name(tmp_path: Path, change: dict[str, str], reason: str) -> None:
