@@ -10,7 +10,7 @@ Software = Literal["megatron", "pytorch", "composer"]
 GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
 Recompute = str
-"""``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
+"""``none``, ``selective``, ``full``, of some layers, or modules joined by ``+``: see ``costmodels.recompute``."""
 Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 
@@ -29,8 +29,8 @@ class Job:
     probabilities are dropped at random, and masks kept. ``offloaded_layers``: the activations of that
     many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
     no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
-    Transformer Engine's fused ones or PyTorch's own, or Composer's FSDP with Triton attention; it picks the calibration. ``dispatch``: how tokens
-    reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
+    Transformer Engine's fused ones or PyTorch's own, or Composer's FSDP with Triton attention; it picks
+    the calibration. ``dispatch``: how tokens reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
     (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
     one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of
     another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not

@@ -172,6 +172,37 @@ def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) ->
 
 
 @pytest.mark.parametrize(
+    ("printed", "detail", "extra", "level"),
+    [
+        ("full(block)", "num_layers=5 per pp stage", "", "full:5"),
+        ("full", "method=block,num_layers=2,modules=None", "", "full:2"),
+        ("full", "method=uniform,num_layers=1,modules=None", "", "full"),
+        ("full", "", '{"recompute-method": "block", "recompute-num-layers": 3}', "full:3"),
+        ("full(block)", "num_layers=96", "", "full"),
+        ("full", "every layer", "", "full"),
+        ("selective", "selective layer", "", "full/2"),
+        ("selective layer", "", "", "full/2"),
+        ("selective", "selective_ac_option=3", "", "full/3"),
+        ("full", "every 4th layer", "", "full/4"),
+    ],
+)
+def test_recompute_of_some_layers(tmp_path: Path, printed: str, detail: str, extra: str, level: str) -> None:
+    """Megatron's block method counts each chunk's first layers; torchtitan wraps every second layer."""
+    model = json.loads(GPT_175B["extra_json"]) | json.loads(extra or "{}")
+    change = {"recompute": printed, "recompute_detail": detail, "extra_json": json.dumps(model)}
+    found = request(tmp_path, **GPT_175B | change)
+    assert [choice.recompute for choice in found.choices] == [level]
+    assert not any("priced as" in text for text in found.assumptions)
+
+
+def test_groups_of_recomputed_layers_are_recorded(tmp_path: Path) -> None:
+    change = {"recompute": "full", "recompute_detail": "method=uniform,num_layers=4"}
+    found = request(tmp_path, **GPT_175B | change)
+    assert found.choices[0].recompute == "full"
+    assert "recompute in groups of 4 layers priced as of single ones" in found.assumptions
+
+
+@pytest.mark.parametrize(
     ("cells", "dropout"),
     [
         (GPT_175B | {"source_date": "2022-05-10"}, True),
