@@ -30,11 +30,11 @@ class Job:
     many layers wait in host memory for their backward pass (``cpu-offloading-num-layers``; no pipeline,
     no recompute), copied while others compute. ``software``: whose kernels run, Megatron-LM's and
     Transformer Engine's fused ones or PyTorch's own, or Composer's FSDP with Triton attention; it picks
-    the calibration. ``dispatch``: how tokens reach experts, a plain all-to-all of every copy, or copies to one NVLink domain sent across once
-    (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale a tensor (delayed, current) or
-    one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine run beside the computation of
-    another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``: layers are replayed, not
-    launched.
+    the calibration. ``dispatch``: how tokens reach experts, a plain all-to-all of every copy, or copies to
+    one NVLink domain sent across once (DeepEP, HybridEP). ``scaling``: whether FP8 operands carry one scale
+    a tensor (delayed, current) or one a block (MXFP8, blockwise). ``expert_overlap``: dispatch and combine
+    run beside the computation of another micro-batch (``moe-a2a-overlap``, DualPipe). ``cuda_graphs``:
+    layers are replayed, not launched.
     """
 
     global_batch: int

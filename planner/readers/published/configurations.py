@@ -8,6 +8,7 @@ from costmodels.architecture import Model
 from costmodels.configuration import Configuration, Job
 from costmodels.recompute import default_levels
 from planner.readers.published.cells import Refusal, degree, number, text
+from planner.readers.published.layouts import layout_chunks
 from planner.readers.published.recompute import levels_of
 from planner.readers.published.table import Cells
 from planner.readers.published.vocabulary import vocabulary_of
@@ -15,7 +16,6 @@ from planner.readers.published.vocabulary import vocabulary_of
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
 MEGATRON = re.compile(r"megatron|nemo")
-LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
 
 
 def expert_degrees(cells: Cells, extra: dict[str, Any], model: Model, tensor: int) -> tuple[int, int]:
@@ -85,11 +85,10 @@ def _micro_batches(cells: Cells, batch: int, dp: int, assumptions: list[str]) ->
 def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptions: list[str]) -> tuple[int, ...]:
     if pp == 1:
         return (1,)
-    layout = extra.get("pipeline-model-parallel-layout")
-    if isinstance(layout, str):
-        chunks = _layout_chunks(layout)
+    chunks = layout_chunks(cells, extra)
+    if chunks is not None:
         if chunks % pp:
-            raise Refusal(f"layout {layout[:40]!r} of {chunks} chunks on {pp} stages")
+            raise Refusal(f"a layout of {chunks} chunks on {pp} stages")
         return (chunks // pp,)
     if text(cells, "vp"):
         return (degree(cells, "vp"),)
@@ -97,12 +96,6 @@ def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptio
         return (1,)
     assumptions.append("interleaving not printed: the fastest that fits")
     return tuple(vp for vp in CHUNKS if layers % (pp * vp) == 0) or (1,)
-
-
-def _layout_chunks(layout: str) -> int:
-    """Chunks of a Megatron layout string such as ``Et*3|(tt|)*6tmL``."""
-    flat = LAYOUT_GROUP.sub(lambda m: m[1] * min(int(m[2]), 1000), layout)
-    return flat.count("|") + 1
 
 
 def _zero(cells: Cells, assumptions: list[str]) -> int:
