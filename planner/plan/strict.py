@@ -40,4 +40,5 @@ RecomputeLevel = Annotated[
     AfterValidator(_recompute),
     WithJsonSchema({"type": "string", "pattern": _LEVEL}),
 ]
-"""A level of recompute as ``costmodels.recompute`` writes it."""
+"""A level of recompute as ``costmodels.recompute`` writes it; at ``full:N`` and ``full/K`` the layers of a
+chunk differ, and which are recomputed follows from where the chunk starts and ends."""
