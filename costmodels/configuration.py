@@ -11,7 +11,7 @@ GradientPrecision = Literal["fp32", "bf16"]
 MomentPrecision = Literal["fp32", "bf16"]
 GradientSync = Literal["microbatch", "step"]
 Recompute = str
-"""``none``, ``selective``, ``full`` or modules joined by ``+``: see ``costmodels.recompute``."""
+"""``none``, ``selective``, ``full``, of some layers, or modules joined by ``+``: see ``costmodels.recompute``."""
 Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
 

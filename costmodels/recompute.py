@@ -15,9 +15,18 @@ The others drop their *output* once the next operator has used it, and redo it f
   Engine fuses the others into the GEMM that follows
 - ``mla_up_proj``: latent attention's queries, keys and values, from the compressed ones
 - ``moe_act``: the activation inside routed experts
+
+Some decoder layers alone may be recomputed in full, the rest not at all:
+
+- ``full:5``: the first 5 of each chunk (Megatron-Core's ``--recompute-method block
+  --recompute-num-layers 5``: ``TransformerBlock`` counts layers anew in each chunk of a stage, and
+  skips multi-token-prediction layers)
+- ``full/2``: every 2nd that a stage builds, from its 2nd on (torchtitan's selective activation
+  checkpointing by layer: one counter runs through all chunks of a rank)
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.configuration import Job, Recompute
@@ -27,7 +36,12 @@ FEED_FORWARD_MODULES = ("layernorm", "mlp", "moe", "moe_act", "shared_experts")
 MODULES: tuple[str, ...] = tuple(sorted({*ATTENTION_MODULES, *FEED_FORWARD_MODULES}))
 NONE, SELECTIVE, FULL = "none", "selective", "full"
 CORE_ATTENTION = "core_attn"
-EXPECTED = f"none, selective, full, or modules of {', '.join(MODULES)} joined by +"
+EXPECTED = (
+    "none, selective, full, full:N (the first N layers of each chunk), full/K (every K-th layer), "
+    f"or modules of {', '.join(MODULES)} joined by +"
+)
+FIRST, EVERY = ":", "/"
+SOME_LAYERS = re.compile(rf"{FULL}([{FIRST}{EVERY}])0*([1-9]\d{{0,5}})")
 
 
 def level_of(modules: Iterable[str]) -> Recompute:
@@ -42,9 +56,9 @@ def level_of(modules: Iterable[str]) -> Recompute:
 
 
 def modules_of(level: Recompute) -> frozenset[str]:
-    """The modules that ``level`` recomputes; none for ``none`` and ``full``. Raises ``ValueError``
-    unless ``level`` is written as ``canonical`` writes it."""
-    if level in (NONE, FULL):
+    """The modules that ``level`` recomputes; none for ``none``, ``full`` and ``full`` of some layers.
+    Raises ``ValueError`` unless ``level`` is written as ``canonical`` writes it."""
+    if level in (NONE, FULL) or (of_some_layers(level) and canonical(level) == level):
         return frozenset()
     modules = frozenset((CORE_ATTENTION,)) if level == SELECTIVE else frozenset(level.split("+"))
     if not modules <= set(MODULES) or level_of(modules) != level:
@@ -58,10 +72,37 @@ def canonical(level: str) -> Recompute:
     Raises ``ValueError`` for what is no level."""
     if level in (NONE, SELECTIVE, FULL):
         return level
+    if counted := SOME_LAYERS.fullmatch(level):
+        kind, number = counted[1], int(counted[2])
+        return FULL if (kind, number) == (EVERY, 1) else f"{FULL}{kind}{number}"
     try:
         return level_of(level.split("+"))
     except ValueError:
         raise ValueError(f"recompute={level}: one of {EXPECTED}") from None
+
+
+def of_some_layers(level: Recompute) -> bool:
+    """Whether ``level`` recomputes some layers in full and the rest not at all."""
+    return SOME_LAYERS.fullmatch(level) is not None
+
+
+def first_layers(level: Recompute) -> int | None:
+    """N of ``full:N``; None for any other level."""
+    counted = SOME_LAYERS.fullmatch(level)
+    return int(counted[2]) if counted and counted[1] == FIRST else None
+
+
+def recomputed_layers(level: Recompute, layers: Sequence[int], stages: int) -> list[list[bool]]:
+    """Which layers are recomputed at a level ``of_some_layers``: a flag for each of the ``layers[c]``
+    decoder layers of each chunk c, which runs on stage c mod ``stages``."""
+    counted = SOME_LAYERS.fullmatch(level)
+    if counted is None:
+        raise ValueError(f"recompute={level}: treats all layers alike")
+    number = int(counted[2])
+    if counted[1] == FIRST:
+        return [[layer < number for layer in range(count)] for count in layers]
+    before = [sum(layers[chunk % stages : chunk : stages]) for chunk in range(len(layers))]
+    return [[(start + layer + 1) % number == 0 for layer in range(n)] for start, n in zip(before, layers, strict=True)]
 
 
 def default_levels(model: Model, job: Job) -> tuple[Recompute, ...]:

@@ -9,7 +9,7 @@ the slowest stage's optimizer update, and the exposed gather of updated weights:
     step = (max_i(end_i + gradients_i) + max_i optimizer_i + max_i gather_i) x straggler + overhead
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
 
@@ -26,6 +26,7 @@ from costmodels.hardware import Cluster
 from costmodels.items import Chain, ItemCosts, chain_of, item_costs
 from costmodels.operators import BF16_BYTES, System, exposed_seconds
 from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
+from costmodels.recompute import FULL, NONE, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
 from costmodels.timeline import (
@@ -56,7 +57,12 @@ class StepModel:
         self.system = System.of(cluster, calibration, job)
         self.chain: Chain = chain_of(model)
         shards, self.shard_index = columns.shards()
-        self.costs: ItemCosts = item_costs(model, job, shards, self.system, columns.levels)
+        whole, partly = list(columns.levels), [of_some_layers(level) for level in columns.levels]
+        if any(partly):
+            whole = [FULL if part else level for level, part in zip(whole, partly, strict=True)] + [NONE]
+        self.costs: ItemCosts = item_costs(model, job, shards, self.system, whole)
+        self.partly = np.array(partly, dtype=np.bool_)[columns.recompute]
+        self.level = columns.recompute
         self.traffic = self._state_traffic(columns)
         self.microbatches = columns.microbatches(job.global_batch)
         self.vocabulary: SplitVocabulary = split_vocabulary(model, job, columns, self.system)
@@ -67,11 +73,41 @@ class StepModel:
         derived = {name for name, member in vars(StepModel).items() if isinstance(member, cached_property)}
         part.__dict__.update({name: value for name, value in vars(self).items() if name not in derived})
         part.columns = self.columns.take(chosen)
+        part.partly, part.level = self.partly[chosen], self.level[chosen]
         part.shard_index = self.shard_index[chosen]
         part.traffic = self._state_traffic(part.columns)
         part.microbatches = self.microbatches[chosen]
         part.vocabulary = self.vocabulary.take(chosen)
         return part
+
+    @cached_property
+    def kept(self) -> "StepModel":
+        """The same configurations, the layers that ``recompute`` leaves out: where it is of some layers,
+        tables of this model are of a recomputed layer and those of ``kept`` of any other."""
+        if not self.partly.any():
+            return self
+        other = self.take(np.arange(len(self.columns)))
+        other.level = np.where(self.partly, len(self.columns.levels), self.level)
+        return other
+
+    def recomputed(self, index: int, cut: Cut) -> NDArray[np.bool_]:
+        """Which items of the chain have the figures of this model; the others have those of ``kept``."""
+        found = np.ones(len(self.chain.types), dtype=np.bool_)
+        if not self.partly[index]:
+            return found
+        first, last = 1, 1 + self.chain.decoder_layers
+        layers = np.diff(np.clip(np.asarray(cut), first, last)).tolist()
+        row = self.columns.row(index)
+        found[first:last] = [flag for chunk in recomputed_layers(row.recompute, layers, row.pp) for flag in chunk]
+        found[last:-1] = False
+        return found
+
+    def along(self, table: Callable[["StepModel"], Column], index: int, cut: Cut) -> Column:
+        """A table of [types, n] as values along the chain, [items]."""
+        types, mine = self.chain.types, table(self)[:, index]
+        if not self.partly[index]:
+            return np.asarray(mine[types])
+        return np.where(self.recomputed(index, cut), mine[types], table(self.kept)[types, index])
 
     def _state_traffic(self, columns: Columns) -> StateTraffic:
         job = self.job
@@ -114,7 +150,7 @@ class StepModel:
 
     @cached_property
     def _recompute_seconds(self) -> Column:
-        return self.costs.recompute_seconds[self.columns.recompute, :, self.shard_index].T
+        return self.costs.recompute_seconds[self.level, :, self.shard_index].T
 
     @cached_property
     def forward_seconds(self) -> Column:
@@ -142,7 +178,7 @@ class StepModel:
     def saved_bytes(self) -> Column:
         """Activations one micro-batch leaves in each item until its backward pass. Of offloaded layers
         they wait elsewhere: their bytes are taken off all layers alike."""
-        saved = self.costs.saved_bytes[self.columns.recompute, :, self.shard_index].T
+        saved = self.costs.saved_bytes[self.level, :, self.shard_index].T
         kinds = slice(1, 1 + len(self.model.kinds))
         saved[kinds] *= 1 - self.job.offloaded_layers / self.chain.decoder_layers
         return saved
@@ -175,7 +211,7 @@ class StepModel:
         widest = self.costs.widest_weight[:, self.shard_index].copy()
         widest[0] = widest[-1] = 0.0
         dense, experts = self.parameters
-        rebuilt = self.costs.rebuilt_bytes[columns.recompute, :, self.shard_index].T
+        rebuilt = self.costs.rebuilt_bytes[self.level, :, self.shard_index].T
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
         needed = calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
         return np.maximum(needed, self.vocabulary.step_bytes)
@@ -231,18 +267,16 @@ class StepModel:
         """Forward, recompute, input-gradient and weight-gradient seconds of every chunk, the host's
         cost of a micro-batch shared among the stage's passes."""
         starts = np.asarray(cut[:-1])
-        types = self.chain.types
-        recompute, input_grad, weight_grad = self.backward_parts
         host = self.calibration.microbatch_seconds / (2 * int(self.columns.vp[index]))
 
-        def chunks(table: Column) -> Column:
-            return np.asarray(np.add.reduceat(table[types, index], starts))
+        def chunks(table: Callable[[StepModel], Column]) -> Column:
+            return np.asarray(np.add.reduceat(self.along(table, index, cut), starts))
 
         return (
-            chunks(self.forward_seconds) + host,
-            chunks(recompute),
-            chunks(input_grad) + host,
-            chunks(weight_grad),
+            chunks(lambda step: step.forward_seconds) + host,
+            chunks(lambda step: step.backward_parts[0]),
+            chunks(lambda step: step.backward_parts[1]) + host,
+            chunks(lambda step: step.backward_parts[2]),
         )
 
     def order(self, index: int) -> Order:
@@ -258,30 +292,36 @@ class StepModel:
         passes = self.vocabulary.seconds(index, order.devices) if order.splits_vocabulary else None
         return simulate(order, forward, backward, self.link_seconds(index), passes)
 
+    def stage_positions(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
+        """Where in the chain the items of each stage stand."""
+        stages = int(self.columns.pp[index])
+        pieces = [np.arange(a, b) for a, b in pairwise(cut)]
+        return [np.concatenate(pieces[stage::stages]) for stage in range(stages)]
+
     def stage_items(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
         """Item types on each stage."""
-        stages = int(self.columns.pp[index])
-        pieces = [self.chain.types[a:b] for a, b in pairwise(cut)]
-        return [np.concatenate(pieces[stage::stages]) for stage in range(stages)]
+        return [self.chain.types[positions] for positions in self.stage_positions(index, cut)]
 
     def memory(self, index: int, cut: Cut) -> tuple[Memory, ...]:
         """Every stage's bytes at its peak; depends on the schedule's order, not on its times."""
         order = self.order(index)
         starts = np.asarray(cut[:-1])
-        activations = np.add.reduceat(self.saved_bytes[self.chain.types, index], starts)
+        activations = np.add.reduceat(self.along(lambda step: step.saved_bytes, index, cut), starts)
+        transient = self._transient_along(index, cut)
         peaks = peak_activation(order, activations)
         live = peak_live_counts(order)
         state, share = self.state, self.vocabulary_state
         kept = float(self.vocabulary.kept_bytes[index])
         found = []
-        for stage, items in enumerate(self.stage_items(index, cut)):
+        for stage, positions in enumerate(self.stage_positions(index, cut)):
+            items = self.chain.types[positions]
             allocated = {
                 "weights_bytes": float(state.weights[items, index].sum() + share.weights[index]),
                 "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[index]),
                 "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[index]),
                 "activations_bytes": float(peaks[stage]) + kept,
                 "workspace_bytes": max(
-                    self._workspace_bytes(items, index),
+                    self._workspace_bytes(positions, transient, index),
                     float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,
                 ),
             }
@@ -290,10 +330,21 @@ class StepModel:
             found.append(Memory(**allocated, runtime_bytes=outside, in_flight=int(live[stage])))
         return tuple(found)
 
-    def _workspace_bytes(self, items: NDArray[np.int64], index: int) -> float:
-        holds_head = items[-1] == len(self.chain.names) - 1
+    def _workspace_bytes(self, positions: NDArray[np.int64], transient: Column, index: int) -> float:
+        holds_head = positions[-1] == len(self.chain.types) - 1
         logits = float(self.logit_bytes[index]) if holds_head else 0.0
-        return self.calibration.workspace_bytes + float(self.transient_bytes[items, index].max()) + logits
+        return self.calibration.workspace_bytes + float(transient[positions].max()) + logits
+
+    def _transient_along(self, index: int, cut: Cut) -> Column:
+        """Short-lived bytes of each item of the chain beside its chunk's activations: when a layer is
+        rebuilt, those of the kept layers behind it in its chunk are gone."""
+        needed = self.along(lambda step: step.transient_bytes, index, cut)
+        if not self.partly[index]:
+            return needed
+        redone = self.recomputed(index, cut)
+        kept = np.where(redone, 0.0, self.kept.saved_bytes[self.chain.types, index])
+        behind = np.concatenate([np.cumsum(kept[a:b][::-1])[::-1] - kept[a:b] for a, b in pairwise(cut)])
+        return np.where(redone, needed - behind, needed)
 
     def state_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column]:
         """Exposed gradient reduction, optimizer update and exposed weight gather of every stage.
@@ -302,20 +353,21 @@ class StepModel:
         the last layer's share; the gather behind the forward pass of the first.
         """
         traffic = self._state_traffic(self.columns.take(np.array([index])))
-        held = self.stage_items(index, cut)
+        held = self.stage_positions(index, cut)
 
-        def per_stage(table: Column) -> Column:
-            return np.array([table[items, index].sum() for items in held])
+        def per_stage(table: Callable[[StepModel], Column]) -> Column:
+            values = self.along(table, index, cut)
+            return np.array([values[positions].sum() for positions in held])
 
-        dense, experts = (per_stage(table) for table in self.parameters)
+        dense, experts = per_stage(lambda step: step.parameters[0]), per_stage(lambda step: step.parameters[1])
         dense = dense + self.vocabulary.parameters[index]
         gradients = traffic.gradient_seconds(dense, experts)
         gathers = traffic.parameter_seconds(dense, experts)
         if self.job.gradient_overlap:
-            late = 1.0 / np.array([len(items) for items in held])
+            late = 1.0 / np.array([len(positions) for positions in held])
             contention = self.calibration.overlap_contention
-            gradients = _overlapped(gradients, per_stage(self.backward_seconds), late, contention)
-            gathers = _overlapped(gathers, per_stage(self.forward_seconds), late, contention)
+            gradients = _overlapped(gradients, per_stage(lambda step: step.backward_seconds), late, contention)
+            gathers = _overlapped(gathers, per_stage(lambda step: step.forward_seconds), late, contention)
         return gradients, traffic.optimizer_seconds(dense, experts), gathers
 
     @property
@@ -365,15 +417,17 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     microbatches = int(step.microbatches[index])
     split = float(step.vocabulary.busy_seconds(step.microbatches)[index])
     shard = step.shard_index[index]
-    by_kind = {kind: table[:, shard] for kind, table in step.costs.exposed.items()}
-    by_kind["sharded-state"] = np.add(*step.exposed_traffic)[:, index]
-    held = step.stage_items(index, cut)
+    types = step.chain.types
+    by_kind = {kind: table[types, shard] for kind, table in step.costs.exposed.items()}
+    by_kind["sharded-state"] = step.along(lambda some: np.add(*some.exposed_traffic), index, cut)
+    held = step.stage_positions(index, cut)
     exposed = {
-        kind: microbatches * max(float(seconds[items].sum()) for items in held) for kind, seconds in by_kind.items()
+        kind: microbatches * max(float(seconds[positions].sum()) for positions in held)
+        for kind, seconds in by_kind.items()
     }
     stages = []
-    for stage, items in enumerate(held):
-        own = range(stage, row.pp * row.vp, row.pp)
+    for stage, positions in enumerate(held):
+        items, own = types[positions], range(stage, row.pp * row.vp, row.pp)
         stages.append(
             StagePrice(
                 chunks=tuple(

@@ -71,10 +71,11 @@ class Pricing:
         Weights L on (a) and 1-L on (b), averaged over i, leave
           T >= W/p (m + (1-L)(p-1)) + sum_j (p-1-j) (L l_j - (1-L) F_j) / p,
         and with F_j <= f l_j the choice L = f / (1+f) makes the last sum non-negative.
-        Interleaved schedules keep (a): the chunks before a stage's first hold a layer each.
+        Interleaved schedules keep (a): the chunks before a stage's first hold a layer each. Where some
+        layers are recomputed, which ones depends on the cut: here none is.
         """
         counts = step.chain.counts.astype(np.float64)
-        forward, backward = step.forward_seconds, step.backward_seconds
+        forward, backward = step.kept.forward_seconds, step.kept.backward_seconds
         load = forward + backward
         host = step.calibration.microbatch_seconds
         p, m = step.columns.pp.astype(np.float64), step.microbatches.astype(np.float64)
@@ -104,7 +105,8 @@ class Pricing:
         (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
         micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1). That chunk
         costs at most W / (p v) plus one item (any chain can be cut so, and the largest chunk is least),
-        which limits its layers.
+        which limits its layers. Where some layers are recomputed, here all are as to bytes kept and none
+        as to seconds, which their cut goes by.
         """
         columns = step.columns
         kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
@@ -112,12 +114,13 @@ class Pricing:
         def with_lightest(table: Column) -> Column:
             return np.vstack([table[kinds], table[kinds].min(axis=0)])
 
-        load = step.forward_seconds + step.backward_seconds
+        load = step.kept.forward_seconds + step.kept.backward_seconds
         state, saved, cost = (with_lightest(table) for table in (step.state.total, step.saved_bytes, load))
         after = 1 + len(self.model.kinds)  # prediction layers and head: one item of the cut
         largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
         in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
-        fixed = step.calibration.workspace_bytes + step.transient_bytes[kinds].min(axis=0) + step.vocabulary_bytes
+        transient = step.kept.transient_bytes[kinds].min(axis=0)
+        fixed = step.calibration.workspace_bytes + transient + step.vocabulary_bytes
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
         room = np.zeros((len(kinds) + 1, len(columns)))
@@ -144,7 +147,7 @@ class Pricing:
         for start in range(0, len(self.columns), BATCH):
             step = self.step.take(np.arange(start, min(start + BATCH, len(self.columns))))
             held = step.chain.counts @ (step.state.total + step.saved_bytes) / step.columns.pp + step.vocabulary_bytes
-            body = step.calibration.workspace_bytes + step.transient_bytes[1:-1].min(axis=0)
+            body = step.calibration.workspace_bytes + step.kept.transient_bytes[1:-1].min(axis=0)
             allocated = np.maximum(held, step.state.total[-1] + step.logit_bytes) + body
             found.append(allocated)
         return np.concatenate(found) * (1 + self.step.calibration.allocator_fraction) + (
@@ -192,19 +195,36 @@ class Pricing:
 
     def _cut(self, step: StepModel, i: int) -> Cut:
         """One chunk a stage: the cut that fits with the least bound on its 1F1B makespan. Interleaved:
-        the cut with the least largest chunk, if it fits (a stage's chunks share its memory)."""
+        the cut with the least largest chunk, if it fits (a stage's chunks share its memory). Where some
+        layers are recomputed, as though none were: the cut balanced without a look at memory, or the one
+        that respects it, if either fits as it is."""
+        if step.partly[i]:
+            return self._cut_of_some_layers(step, i)
         memory = self._chunk_memory(step, i) if step.columns.vp[i] == 1 else None
         boundaries, shortfall = self._balanced(step, i, memory)
         if boundaries is None:
             fragments = 1.0 + step.calibration.allocator_fraction
             return Cut(boundaries=None, shortfall_bytes=shortfall * fragments)
+        return self._checked(step, i, boundaries)
+
+    def _cut_of_some_layers(self, step: StepModel, i: int) -> Cut:
+        balanced, _ = self._balanced(step, i, memory=None)
+        assert balanced is not None  # without memory to respect there always is a cut
+        found = self._checked(step, i, balanced)
+        if found.boundaries is None and step.columns.vp[i] == 1:
+            spared, _ = self._balanced(step, i, self._chunk_memory(step.kept, i))
+            second = found if spared is None else self._checked(step, i, spared)
+            found = min(found, second, key=lambda cut: cut.shortfall_bytes)
+        return found
+
+    def _checked(self, step: StepModel, i: int, boundaries: tuple[int, ...]) -> Cut:
         over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.cluster.capacity_bytes
         return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
 
     def _balanced(self, step: StepModel, i: int, memory: ChunkMemory | None) -> tuple[tuple[int, ...] | None, float]:
         stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
-        forward = self._items(step, i, step.forward_seconds)
-        load = forward + self._items(step, i, step.backward_seconds)
+        forward = self._items(step, i, step.kept.forward_seconds)
+        load = forward + self._items(step, i, step.kept.backward_seconds)
         if chunks == stages:
             # the 1F1B makespan that stage j forces, less one micro-batch's chain (solvers.partition)
             later = int(step.microbatches[i]) - 1

@@ -8,7 +8,7 @@ configuration. The space, unless a value is pinned:
   tokens; ``pp`` and ``vp`` give every model chunk at least one item of the chain, and of the ``vp``
   with equally large chunks the smallest; ``dp`` takes all remaining GPUs
 - ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` the
-  levels of ``costmodels.recompute.default_levels``
+  levels of ``costmodels.recompute.default_levels``; of some layers only where pinned
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
 - ``vocabulary`` whole; split only where pinned
 """
@@ -24,7 +24,7 @@ from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
 from costmodels.configuration import VOCABULARIES, Configuration, Job, Recompute
 from costmodels.hardware import Cluster
-from costmodels.recompute import canonical, default_levels
+from costmodels.recompute import canonical, default_levels, first_layers
 
 Mask = NDArray[np.bool_]
 MIN_CONTEXT_TOKENS = 1024
@@ -125,6 +125,13 @@ def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute])
         lambda p, v, d, m: (v > 1) & ((batch // (d * m)) % p != 0),
     )
     _vocabulary_rules(rule, model)
+    layers = len(model.layers)
+    too_many = np.array([(first_layers(level) or 0) > layers for level in levels])
+    rule(
+        f"recompute of more first layers than the {layers} of the model: write full",
+        "recompute",
+        lambda r: too_many[r],
+    )
     rule(
         "ZeRO without replicas shards nothing",
         "zero tp cp dp ep etp",

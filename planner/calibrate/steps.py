@@ -145,7 +145,7 @@ def _request(row: Row) -> RowRequest:
 
 
 def _key(asked: RowRequest) -> str:
-    parts = (asked.cluster, asked.model, asked.job, asked.choices, asked.split)
+    parts = (asked.cluster, asked.model, asked.job, asked.choices, asked.split, asked.boundaries)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

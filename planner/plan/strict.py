@@ -26,6 +26,8 @@ Amount = Annotated[float, Field(ge=0.0, le=1e30)]
 """Seconds, bytes, parameters, FLOPs."""
 
 _MODULE = f"({'|'.join(MODULES)})"
+_SOME_LAYERS = rf"{FULL}(:[1-9]\d{{0,5}}|/([2-9]|[1-9]\d{{1,5}}))"
+_LEVEL = rf"^({NONE}|{SELECTIVE}|{FULL}|{_SOME_LAYERS}|{_MODULE}(\+{_MODULE})*)$"
 
 
 def _recompute(level: str) -> str:
@@ -36,6 +38,7 @@ def _recompute(level: str) -> str:
 RecomputeLevel = Annotated[
     str,
     AfterValidator(_recompute),
-    WithJsonSchema({"type": "string", "pattern": rf"^({NONE}|{SELECTIVE}|{FULL}|{_MODULE}(\+{_MODULE})*)$"}),
+    WithJsonSchema({"type": "string", "pattern": _LEVEL}),
 ]
-"""A level of recompute as ``costmodels.recompute`` writes it."""
+"""A level of recompute as ``costmodels.recompute`` writes it; at ``full:N`` and ``full/K`` the layers of a
+chunk differ, and which are recomputed follows from where the chunk starts and ends."""

@@ -87,6 +87,7 @@ def best_choice(request: RowRequest, calibration: Calibration | Path | None = No
                     request.job,
                     choice,
                     split=request.split,
+                    boundaries=request.boundaries.get(choice),
                     calibration=calibration,
                 )
             )

@@ -52,7 +52,8 @@ def sweeps(predicted: Iterable[PredictedRow]) -> list[Sweep]:
             continue
         job = (request.job.global_batch, request.job.sequence_length, request.job.precision)
         key = (found.row.source_id, text(cells, "model"), request.model, request.cluster.name, job)
-        groups.setdefault(key, {}).setdefault(request.choices, []).append(found)
+        asked = request.choices, tuple(sorted(request.boundaries.items()))
+        groups.setdefault(key, {}).setdefault(asked, []).append(found)
     return [_sweep(list(rows.values())) for rows in groups.values() if len(rows) >= FEWEST]
 
 

@@ -4,7 +4,7 @@ Columns may be missing or in any order. What a row does not print is assumed, an
 recorded in words: a prediction is only as good as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from planner.readers.published.cells import Refusal, details, number, text
 from planner.readers.published.clusters import cluster_of, gpu_count, within
 from planner.readers.published.configurations import configurations, dense_degrees, expert_degrees
 from planner.readers.published.jobs import job_of
+from planner.readers.published.layouts import stated_boundaries
 from planner.readers.published.models import model_of
 from planner.readers.published.refusals import refuse_by_name
 from planner.readers.published.table import Cells, TableError, read_table
@@ -29,13 +30,15 @@ Reading = Literal["allocated", "reserved", "device"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRequest:
     """What to predict. ``choices`` holds one configuration, or those a row may have meant: the
-    fastest that fits stands for it."""
+    fastest that fits stands for it. ``boundaries`` of those whose cut the row states (see
+    ``costmodels.step.price_step``); the others are cut by ``split``."""
 
     cluster: Cluster
     model: Model
     job: Job
     choices: tuple[Configuration, ...]
     split: Split
+    boundaries: Mapping[Configuration, tuple[int, ...]]
     assumptions: tuple[str, ...]
 
 
@@ -108,7 +111,7 @@ def _request(cells: Cells, given: Cluster | None) -> RowRequest:
     cluster = cluster_of(cells, gpus, assumptions) if given is None else within(given, cells, gpus)
     choices = configurations(cells, extra, model, job, gpus, dense, experts, assumptions)
     check_job(job, cluster, model)
-    even = _split(cells, extra)
+    stated = {choice: stated_boundaries(cells, extra, model, choice) for choice in choices}
     if text(cells, "offload") and not job.offloaded_layers:
         assumptions.append("CPU offload not modelled")
     return RowRequest(
@@ -116,19 +119,18 @@ def _request(cells: Cells, given: Cluster | None) -> RowRequest:
         model=model,
         job=job,
         choices=choices,
-        split=even,
+        split=_split(cells, extra),
+        boundaries={choice: cut for choice, cut in stated.items() if cut is not None},
         assumptions=tuple(dict.fromkeys(assumptions)),
     )
 
 
 def _split(cells: Cells, extra: dict[str, object]) -> Split:
     """Frameworks cut layers evenly unless the row says otherwise."""
-    if extra.get("method") == "redis":
-        return "redistributed"
     stated = f"{text(cells, 'schedule')} {text(cells, 'overlap')}".lower()
-    uneven = ("layout", "first-pipeline", "last-pipeline", "account-for")
-    told = any(word in key for key in extra for word in uneven)
-    return "balanced" if told or "redistributed" in stated or "layout" in stated else "even"
+    if extra.get("method") == "redis" or "redistributed" in stated:
+        return "redistributed"
+    return "balanced" if "layout" in stated else "even"
 
 
 def _measured_seconds(cells: Cells, request: RowRequest | None) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from costmodels.architecture import Attention, Mlp, Model, Moe
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.recompute import first_layers
 from planner.plan.inputs import PlanOptions
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 
@@ -33,6 +34,8 @@ def breaches(cluster: Cluster, model: Model, job: Job, configuration: Configurat
         yield "pp", "layers are offloaded on a single stage only"
     if job.offloaded_layers and c.recompute != "none":
         yield "recompute", "layers that are offloaded are not recomputed"
+    if (first_layers(c.recompute) or 0) > len(model.layers):
+        yield "recompute", f"more first layers than the model's {len(model.layers)}"
     if not model.is_moe:
         for name in ("ep", "etp"):
             if getattr(c, name) != 1:

@@ -14,7 +14,16 @@ from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.items import ItemCosts, item_costs
 from costmodels.operators import System
-from costmodels.recompute import MODULES, canonical, default_levels, level_of, modules_of
+from costmodels.recompute import (
+    MODULES,
+    canonical,
+    default_levels,
+    first_layers,
+    level_of,
+    modules_of,
+    of_some_layers,
+    recomputed_layers,
+)
 from tests.bare import bare_calibration, bare_cluster
 from tests.machines import dense_model, mla, moe_model
 
@@ -129,9 +138,9 @@ def test_levels_as_text() -> None:
     assert modules_of("none") == modules_of("full") == frozenset()
 
 
-@pytest.mark.parametrize("text", ["", "some", "full+moe", "none+moe", "moe+", "moe,mlp"])
+@pytest.mark.parametrize("text", ["", "some", "full+moe", "none+moe", "moe+", "moe,mlp", "full:0", "full/", "full:-1"])
 def test_what_is_no_level_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="one of none, selective, full, or modules"):
+    with pytest.raises(ValueError, match="one of none, selective, full, full:N"):
         canonical(text)
     with pytest.raises(ValueError, match="recompute="):
         modules_of(text)
@@ -141,6 +150,33 @@ def test_what_is_no_level_is_refused(text: str) -> None:
 def test_configurations_hold_levels_in_canonical_form_alone(text: str) -> None:
     with pytest.raises(ValueError, match="alphabetical order"):
         modules_of(text)
+
+
+def test_levels_of_some_layers_as_text() -> None:
+    assert [canonical(text) for text in ("full:05", "full/2", "full/1")] == ["full:5", "full/2", "full"]
+    assert modules_of("full:5") == modules_of("full/2") == frozenset()
+    assert [of_some_layers(level) for level in ("full:1", "full/9", "full", "none", "mlp")] == [True, True] + [
+        False
+    ] * 3
+    assert [first_layers(level) for level in ("full:7", "full/7", "full")] == [7, None, None]
+    for text in ("full:05", "full/1"):
+        with pytest.raises(ValueError, match=text):
+            modules_of(text)
+
+
+def test_the_first_layers_of_each_chunk_are_recomputed() -> None:
+    """Megatron-Core counts anew in every chunk of a stage (``TransformerBlock._checkpointed_forward``)."""
+    assert recomputed_layers("full:2", [1, 3, 0, 4], 2) == [[True], [True, True, False], [], [True, True, False, False]]
+
+
+def test_every_kth_layer_is_counted_through_all_chunks_of_a_stage() -> None:
+    """torchtitan's counter: chunks 0 and 2 (stage 0) hold its layers 1 to 3 and 4 to 5, of which it
+    wraps 2 and 4; chunks 1 and 3 (stage 1) 1 and 2 to 4, of which 2 and 4."""
+    found = recomputed_layers("full/2", [3, 1, 2, 3], 2)
+    assert found == [[False, True, False], [False], [True, False], [True, False, True]]
+    assert sum(sum(chunk) for chunk in recomputed_layers("full/3", [10], 1)) == 3
+    with pytest.raises(ValueError, match="all layers alike"):
+        recomputed_layers("full", [3], 1)
 
 
 def test_levels_that_a_search_tries() -> None:

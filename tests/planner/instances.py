@@ -48,7 +48,7 @@ def instances(draw: st.DrawFn) -> Instance:
     gigabytes = draw(st.sampled_from([3.5, 4.0, 5.0, 8.0, 80.0]))
     pins: dict[str, int | str] = {
         "zero": draw(st.integers(0, 3)),
-        "recompute": draw(st.sampled_from(["none", "layernorm+moe_act", "mlp+moe", "full"])),
+        "recompute": draw(st.sampled_from(["none", "layernorm+moe_act", "mlp+moe", "full", "full:1", "full/2"])),
     }
     if draw(st.booleans()):
         pins["mbs"] = draw(st.sampled_from([1, 2]))

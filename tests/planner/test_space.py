@@ -53,7 +53,7 @@ def test_pins_and_forbidden_degrees_hold_for_every_candidate() -> None:
         ({"tpp": 2}, "no such degree"),
         ({"tp": 0}, "whole number of 1"),
         ({"zero": 4}, "of 0 to 3"),
-        ({"recompute": "some"}, "one of none, selective, full, or modules"),
+        ({"recompute": "some"}, "one of none, selective, full, full:N"),
         ({"recompute": "moe_act+layernorm"}, r"write layernorm\+moe_act"),
         ({"tp": "two"}, "whole number"),
     ],

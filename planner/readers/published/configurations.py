@@ -1,26 +1,22 @@
 """The configuration of a row, or the few it may have meant where the row does not print one."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from costmodels.architecture import Model
-from costmodels.configuration import Configuration, Job, Recompute
-from costmodels.recompute import FULL, MODULES, NONE, SELECTIVE, default_levels, level_of
+from costmodels.configuration import Configuration, Job
+from costmodels.recompute import default_levels
 from planner.readers.published.cells import Refusal, degree, number, text
 from planner.readers.published.jobs import FLASH_YEAR, year_of
+from planner.readers.published.layouts import layout_chunks
+from planner.readers.published.recompute import levels_of
 from planner.readers.published.table import Cells
 from planner.readers.published.vocabulary import vocabulary_of
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CHUNKS = (1, 2, 3, 4, 5, 6, 7, 8)
-TITAN_SELECTIVE = ("selective op", "selective layer")
-"""torchtitan's: every second matrix product redone and what is cheap, or every second layer. Both redo
-about half a layer, as a feed-forward block is."""
-LIST = re.compile(r"\[([^\]]*)\]")
 MEGATRON = re.compile(r"megatron|nemo")
-LAYOUT_GROUP = re.compile(r"\(([^()]*)\)\*(\d+)")
 
 
 def expert_degrees(cells: Cells, extra: dict[str, Any], model: Model, tensor: int) -> tuple[int, int]:
@@ -68,7 +64,7 @@ def configurations(
         etp=experts[1],
         vocabulary=vocabulary_of(cells, extra),
     )
-    levels = _levels(cells, extra, default_levels(model, job), assumptions)
+    levels = levels_of(cells, extra, len(model.layers), assumptions) or default_levels(model, job)
     found = [replace(common, mbs=mbs, vp=vp, recompute=level) for vp in chunks for mbs in sizes[vp] for level in levels]
     if not found:
         raise Refusal(f"gbs={batch} is no multiple of dp={dp} x {pp} stages")
@@ -106,11 +102,10 @@ def _micro_batches(cells: Cells, batch: int, dp: int, pp: int, vp: int, assumpti
 def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptions: list[str]) -> tuple[int, ...]:
     if pp == 1:
         return (1,)
-    layout = extra.get("pipeline-model-parallel-layout")
-    if isinstance(layout, str):
-        chunks = _layout_chunks(layout)
+    chunks = layout_chunks(cells, extra)
+    if chunks is not None:
         if chunks % pp:
-            raise Refusal(f"layout {layout[:40]!r} of {chunks} chunks on {pp} stages")
+            raise Refusal(f"a layout of {chunks} chunks on {pp} stages")
         return (chunks // pp,)
     if text(cells, "vp"):
         return (degree(cells, "vp"),)
@@ -118,41 +113,6 @@ def _chunks(cells: Cells, extra: dict[str, Any], layers: int, pp: int, assumptio
         return (1,)
     assumptions.append("interleaving not printed: the fastest that fits")
     return tuple(vp for vp in CHUNKS if layers % (pp * vp) == 0 or (layers + 2) % (pp * vp) == 0) or (1,)
-
-
-def _layout_chunks(layout: str) -> int:
-    """Chunks of a Megatron layout string such as ``Et*3|(tt|)*6tmL``."""
-    flat = LAYOUT_GROUP.sub(lambda m: m[1] * min(int(m[2]), 1000), layout)
-    return flat.count("|") + 1
-
-
-def _levels(
-    cells: Cells, extra: dict[str, Any], searched: Sequence[Recompute], assumptions: list[str]
-) -> Sequence[Recompute]:
-    printed, detail = text(cells, "recompute").lower(), text(cells, "recompute_detail")
-    if printed.startswith("full"):
-        if "block" in printed:
-            assumptions.append(f"recompute of some layers ({detail or 'block'}) priced as full")
-        return (FULL,)
-    if printed == "selective" and detail.startswith(TITAN_SELECTIVE):
-        assumptions.append(f"{detail.split(' (')[0]} priced as the feed-forward blocks redone")
-        return (level_of(["mlp"]),)
-    if printed == "selective":
-        modules = _modules(str(extra.get("recompute-modules") or detail))
-        unknown = sorted(modules - set(MODULES))
-        if unknown:
-            assumptions.append(f"recompute of {', '.join(unknown)} priced as none")
-        return (level_of(modules & set(MODULES)) if modules else SELECTIVE,)
-    if printed == "none":
-        return (NONE,)
-    assumptions.append(f"recompute {printed or 'not printed'}: the fastest that fits")
-    return searched
-
-
-def _modules(detail: str) -> set[str]:
-    """The names in ``modules=["moe_act", "mlp"]`` or ``[moe_act mlp]``; empty when none are listed."""
-    listed = LIST.search(detail)
-    return set(re.findall(r"\w+", listed[1])) if listed else set()
 
 
 def _zero(cells: Cells, pp: int, replicas: int, assumptions: list[str]) -> int:

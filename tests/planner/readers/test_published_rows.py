@@ -115,13 +115,16 @@ def test_a_rack_row_takes_the_catalogue_model_and_records_what_it_assumes(tmp_pa
     assert found.cluster.scale_out.bytes_per_second == 100e9  # 800 Gb/s per GPU
     assert (found.job.precision, found.job.attention) == ("fp4", "flash")
     assert (found.choices[0].ep, found.choices[0].etp, found.choices[0].zero) == (32, 1, 1)
-    assert (found.choices[0].recompute, found.split) == ("mla_up_proj", "balanced")
+    assert found.choices[0].recompute == "mla_up_proj"
+    assert found.boundaries[found.choices[0]] == (0, *range(5, 62, 4), 64)
     assert len(found.model.mtp_layers) == 1
     assert row.measured_seconds == 4096 * 4096 / (4000 * 256)  # tokens / (tokens/s/GPU x GPUs)
 
 
 def test_without_mtp_is_without_it(tmp_path: Path) -> None:
-    assert request(tmp_path, **BRIDGE | {"model": "DeepSeekV3 (w/o MTP)"}).model.mtp_layers == ()
+    without = BRIDGE | {"model": "DeepSeekV3 (w/o MTP)", "overlap": "pp_layout=Et*4|(t*4|)*14tL"}
+    assert request(tmp_path, **without).model.mtp_layers == ()
+    assert "1 prediction layers" in read(tmp_path, **without | {"overlap": BRIDGE["overlap"]}).refusal
 
 
 def test_a_proxy_has_the_stated_layers_and_one_of_the_dense_prefix(tmp_path: Path) -> None:
@@ -173,6 +176,37 @@ def test_recompute_has_three_levels(tmp_path: Path, printed: str, level: str) ->
 
 
 @pytest.mark.parametrize(
+    ("printed", "detail", "extra", "level"),
+    [
+        ("full(block)", "num_layers=5 per pp stage", "", "full:5"),
+        ("full", "method=block,num_layers=2,modules=None", "", "full:2"),
+        ("full", "method=uniform,num_layers=1,modules=None", "", "full"),
+        ("full", "", '{"recompute-method": "block", "recompute-num-layers": 3}', "full:3"),
+        ("full(block)", "num_layers=96", "", "full"),
+        ("full", "every layer", "", "full"),
+        ("selective", "selective layer", "", "full/2"),
+        ("selective layer", "", "", "full/2"),
+        ("selective", "selective_ac_option=3", "", "full/3"),
+        ("full", "every 4th layer", "", "full/4"),
+    ],
+)
+def test_recompute_of_some_layers(tmp_path: Path, printed: str, detail: str, extra: str, level: str) -> None:
+    """Megatron's block method counts each chunk's first layers; torchtitan wraps every second layer."""
+    model = json.loads(GPT_175B["extra_json"]) | json.loads(extra or "{}")
+    change = {"recompute": printed, "recompute_detail": detail, "extra_json": json.dumps(model)}
+    found = request(tmp_path, **GPT_175B | change)
+    assert [choice.recompute for choice in found.choices] == [level]
+    assert not any("priced as" in text for text in found.assumptions)
+
+
+def test_groups_of_recomputed_layers_are_recorded(tmp_path: Path) -> None:
+    change = {"recompute": "full", "recompute_detail": "method=uniform,num_layers=4"}
+    found = request(tmp_path, **GPT_175B | change)
+    assert found.choices[0].recompute == "full"
+    assert "recompute in groups of 4 layers priced as of single ones" in found.assumptions
+
+
+@pytest.mark.parametrize(
     ("cells", "dropout"),
     [
         (GPT_175B | {"source_date": "2022-05-10"}, True),
@@ -198,7 +232,8 @@ def test_what_megatron_bridges_recipes_set(tmp_path: Path) -> None:
     source = {"source_ref": "NVIDIA-NeMo/Megatron-Bridge@067f987df03b:docs/performance-summary.md"}
     deepseek = request(tmp_path, **BRIDGE | source).job
     assert (deepseek.gradients, deepseek.moments, deepseek.fused_loss) == ("bf16", "bf16", True)
-    llama = request(tmp_path, **BRIDGE | source | {"model": "LLAMA3_70B", "model_key": "llama3_70b", "ep": "1"}).job
+    dense = {"model": "LLAMA3_70B", "model_key": "llama3_70b", "ep": "1", "overlap": ""}
+    llama = request(tmp_path, **BRIDGE | source | dense).job
     assert (llama.gradients, llama.moments, llama.fused_loss) == ("bf16", "fp32", True)
     other = request(tmp_path, **BRIDGE).job
     assert (other.gradients, other.moments, other.fused_loss) == ("fp32", "fp32", False)
@@ -437,12 +472,21 @@ def test_blank_gpu_counts_become_the_fewest_whole_nodes(tmp_path: Path) -> None:
     assert request(tmp_path, **large).cluster.gpus == 64  # ep 16 x pp 4
 
 
-def test_a_layout_string_says_how_many_chunks_there_are(tmp_path: Path) -> None:
-    """Et*3 | tt| x 6 | tmL: eight chunks, four on each of two stages."""
-    row = ci_row(**{"num-layers": 16, "pipeline-model-parallel-layout": "Et*3|(tt|)*6tmL"})
+def test_a_layout_string_gives_chunks_and_cut(tmp_path: Path) -> None:
+    """Et*3 | tt| x 6 | tL: eight chunks, four on each of two stages, of 16 layers."""
+    row = ci_row(**{"num-layers": 16, "pipeline-model-parallel-layout": "Et*3|(tt|)*6tL"})
     found = request(tmp_path, **row)
-    assert found.choices[0].vp == 4
-    assert found.split == "balanced"
+    (choice,) = found.choices
+    assert choice.vp == 4
+    assert found.boundaries[choice] == (0, 4, 6, 8, 10, 12, 14, 16, 18)
+    row = ci_row(**{"num-layers": 15, "pipeline-model-parallel-layout": "Et*3|(tt|)*6tL"})
+    assert read(tmp_path, **row).refusal == "layout 'Et*3|(tt|)*6tL' places 16 layers of the model's 15"
+
+
+def test_layers_that_are_said_to_be_redistributed(tmp_path: Path) -> None:
+    change = {"schedule": "1F1B + transformer layers redistributed", "vp": "1"}
+    assert request(tmp_path, **GPT_175B | change).split == "redistributed"
+    assert request(tmp_path, **GPT_175B | change | {"schedule": "1F1B"}).boundaries == {}
 
 
 def test_other_tables_are_refused_row_by_row(tmp_path: Path) -> None:

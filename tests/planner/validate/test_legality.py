@@ -37,6 +37,7 @@ def test_legal_configurations_break_nothing() -> None:
         ({"pp": 1, "vp": 2, "dp": 8}, "vp"),  # interleaving one stage
         ({"mbs": 64}, "mbs"),  # 64 sequences over 2 x 64
         ({"ep": 2}, "ep"),  # no experts
+        ({"recompute": "full:33"}, "recompute"),  # of 32 layers
     ],
 )
 def test_dense_rules(changes: dict[str, Any], field: str) -> None:
