@@ -1,7 +1,7 @@
 """How far measured runs were from what is predicted for their kind: the +- of a prediction.
 
-A kind of configuration has four facets: GPU generation; dense or with experts; within one NVLink domain or
-over several; 16-bit matrix products or narrower. Of the published runs of a kind, at least as many as
+A kind of configuration has five facets: software; GPU generation; dense or with experts; within one NVLink
+domain or over several; 16-bit matrix products or narrower. Of the published runs of a kind, at least as many as
 ``COVERAGE`` says were measured within predicted x (1 +- share). Where fewer than ``FEWEST_ROWS`` published
 runs are of the kind, a coarser one stands in: facets are left out from the last to the first.
 
@@ -78,6 +78,7 @@ class Residuals:
 def facets(cluster: Cluster, model: Model, job: Job) -> tuple[str, ...]:
     """The facets of a configuration's kind, the weightiest first."""
     return (
+        job.software,
         cluster.gpu.architecture,
         "experts" if model.is_moe else "dense",
         "one NVLink domain" if cluster.gpus <= cluster.domain_gpus else "several NVLink domains",

@@ -30,7 +30,7 @@ KEPT = ("row_id", "source_id", "source_ref", "source_date", "model", "gpu", "pea
 PARTS_OF_A_FAMILY = re.compile(r"-(layer|mem|multi|single|15b|340b)$")
 FREE_TEXT = ("notes", "config_completeness")
 """Prose: of each cell only the clauses stay in which the reader finds something."""
-REMARK = re.compile(r" [(\[][^()\[\]]*[)\]]$")
+REMARK = re.compile(r" [(\[][^()\[\]]*[)\]]$|; stored text id \d+$")
 """A remark after the place in ``source_ref``; ``sources.yaml`` names the publication once."""
 
 

@@ -78,6 +78,7 @@ class Factor:
             inputs.job,
             inputs.choice,
             split=request.split,
+            boundaries=request.boundaries.get(choice),
             calibration=inputs.calibration,
         )
 
@@ -248,6 +249,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor(name="host per step", figures={"step_seconds": 0.0}),
     Factor(name="host per MoE layer", figures={"moe_layer_seconds": 0.0}),
     Factor(name="grouped GEMMs", figures={"grouped_gemm_fraction": 1.0}),
+    Factor(name="experts started one by one", figures={"group_launch_seconds": 0.0}),
     Factor(name="expert overlap", job={"expert_overlap": False}),
     Factor(name="deduplicated dispatch", job={"dispatch": "all-to-all"}),
     Factor(name="expert exchange", plainer=((collectives, "all_to_all_seconds", _free),)),
@@ -294,6 +296,3 @@ FACTORS: tuple[Factor, ...] = (
     Factor(name="recompute of modules", kind="memory", configuration=_without_modules),
     Factor(name="reserved over allocated", kind="memory", plainer=((rows, "RESERVED_OVER_ALLOCATED", 1.0),)),
 )
-
-NEUTRAL = frozenset({"stragglers", "block scaling"})
-"""Factors that every bundled calibration sets so that they do nothing: nothing published shows them."""
