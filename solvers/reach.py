@@ -54,16 +54,20 @@ def most_even_split(limits: Limits, prefix: NDArray[np.float64]) -> NDArray[np.i
     """
     chunks, items = limits.shape[0], limits.shape[1] - 1
     scale = max(float((prefix[:, -1] - prefix[:, 0]).max()), 1e-300) / chunks
-    ends = np.arange(items + 1)
-    best = np.where(ends == items, 0.0, np.inf)
+    starts = np.arange(items + 1)
+    best = np.where(starts == items, 0.0, np.inf)
     sums = []
     for chunk in range(chunks - 1, -1, -1):
-        within = (ends[None, :] > ends[:, None]) & (ends[None, :] <= limits[chunk][:, None])
-        costs = (prefix[chunk][None, :] - prefix[chunk][:, None]) / scale
-        sums.append(np.where(within, costs * costs + best[None, :], np.inf))
+        longest = max(int((limits[chunk] - starts).max()), 1)
+        ends = starts[:, None] + np.arange(1, longest + 1)  # [starts, lengths]
+        within = ends <= limits[chunk][:, None]
+        ends = np.minimum(ends, items)
+        costs = (prefix[chunk][ends] - prefix[chunk][:, None]) / scale
+        sums.append(np.where(within, costs * costs + best[ends], np.inf))
         best = sums[-1].min(axis=1)
     boundaries = np.zeros(chunks + 1, dtype=np.intp)
     for chunk, row in enumerate(reversed(sums)):
         ahead = row[boundaries[chunk]]
-        boundaries[chunk + 1] = np.flatnonzero(ahead <= ahead.min() * (1 + 1e-9) + 1e-9)[0]
+        length = 1 + np.flatnonzero(ahead <= ahead.min() * (1 + 1e-9) + 1e-9)[0]
+        boundaries[chunk + 1] = boundaries[chunk] + length
     return boundaries
