@@ -49,11 +49,11 @@ def most_even_split(limits: Limits, prefix: NDArray[np.float64]) -> NDArray[np.i
     squares; of several, equal up to 1e-9, the one with the fewest items on the first chunk, then on the
     second, and so on. The chain is splittable.
 
-    ``prefix`` [chunks, items + 1] is the summed cost of the first items in each chunk. By dynamic
-    programming from the back: best_j(s) = min over s < e <= limit_j(s) of c_j(s, e)^2 + best_{j+1}(e).
+    ``prefix`` [items + 1] is the summed cost of the first items. By dynamic programming from the back:
+    best_j(s) = min over s < e <= limit_j(s) of (prefix(e) - prefix(s))^2 + best_{j+1}(e).
     """
     chunks, items = limits.shape[0], limits.shape[1] - 1
-    scale = max(float((prefix[:, -1] - prefix[:, 0]).max()), 1e-300) / chunks
+    scale = max(float(prefix[-1]), 1e-300) / chunks
     starts = np.arange(items + 1)
     best = np.where(starts == items, 0.0, np.inf)
     sums = []
@@ -62,7 +62,7 @@ def most_even_split(limits: Limits, prefix: NDArray[np.float64]) -> NDArray[np.i
         ends = starts[:, None] + np.arange(1, longest + 1)  # [starts, lengths]
         within = ends <= limits[chunk][:, None]
         ends = np.minimum(ends, items)
-        costs = (prefix[chunk][ends] - prefix[chunk][:, None]) / scale
+        costs = (prefix[ends] - prefix[:, None]) / scale
         sums.append(np.where(within, costs * costs + best[ends], np.inf))
         best = sums[-1].min(axis=1)
     boundaries = np.zeros(chunks + 1, dtype=np.intp)

@@ -101,7 +101,8 @@ def test_of_splits_with_the_least_bottleneck_the_most_even_is_chosen(
         rows = np.broadcast_to(table, (chunks, items))
         loads = [rows[j, a:b].sum() for j, (a, b) in enumerate(pairwise(split))]
         sizes = np.diff(split).tolist()
-        return max(loads), sum(load**2 for load in loads), sizes if heavy == "last" else sizes[::-1]
+        squares = sum(sum(cost[a:b]) ** 2 for a, b in pairwise(split))
+        return max(loads), squares, sizes if heavy == "last" else sizes[::-1]
 
     fitting = [split for split in all_splits(items, chunks) if max(np.diff(split)) <= cap]
     assert (solution.choice is None) == (not fitting)
