@@ -7,7 +7,8 @@ where given, stays within the cap.
 Costs and memory only grow with the items of a chunk, so below a threshold x each chunk has a
 furthest end from each start, and ``reach`` decides exactly whether the chain can be split. The
 optimum is one of the interval sums: a binary search over them finds it. Among the splits that attain
-it an even one is returned. Sums are compared with a tolerance of 1e-12 of the total.
+it the most even one is returned: the least sum of squared chunk costs, each item at its mean over the
+chunks, then the fewest items on the first chunk. Sums are compared with a tolerance of 1e-12 of the total.
 
 The split with the least bottleneck is not always the one with the least 1F1B makespan: a stage i has
 min(p - 1 - i, m - 1) warm-up forwards to hide work in, the last has none. By enumeration of all
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.chunk_memory import ChunkMemory
-from solvers.reach import Limits, even_split, splittable
+from solvers.reach import Limits, most_even_split, splittable
 from solvers.solution import Solution
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -66,8 +67,8 @@ def bottleneck_partition(
             shortfall=memory.smallest_shortfall(),
         )
     limits = _limits(prefix, fits, _least_threshold(prefix, fits))
-    choice = even_split(limits, prefix.mean(axis=0), TOLERANCE * float(prefix.max()))
     own = np.broadcast_to(prefix, fits.shape)
+    choice = most_even_split(limits, prefix.mean(axis=0))
     chunk = np.arange(chunks)
     value = float((own[chunk, choice[1:]] - own[chunk, choice[:-1]]).max())
     return Solution(

@@ -44,21 +44,30 @@ def splittable(limits: Limits) -> bool:
     return bool(end == items)
 
 
-def even_split(limits: Limits, prefix: NDArray[np.float64], slack: float) -> NDArray[np.intp]:
-    """Boundaries [chunks + 1] of an even split of a splittable chain, larger chunks last.
+def most_even_split(limits: Limits, prefix: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Boundaries [chunks + 1] of the split within ``limits`` whose chunks' costs have the least sum of
+    squares; of several, equal up to 1e-9, the one with the fewest items on the first chunk, then on the
+    second, and so on. The chain is splittable.
 
-    ``prefix`` [items + 1] is the summed cost. From the last chunk back, each takes the least that is
-    at least its fair share of what is left, or the most its limit allows, provided that the chunks
-    before it can hold the rest.
+    ``prefix`` [items + 1] is the summed cost of the first items. By dynamic programming from the back:
+    best_j(s) = min over s < e <= limit_j(s) of (prefix(e) - prefix(s))^2 + best_{j+1}(e).
     """
     chunks, items = limits.shape[0], limits.shape[1] - 1
-    reach = reachable(limits)
-    boundaries = np.full(chunks + 1, items, dtype=np.intp)
-    boundaries[0] = 0
-    for chunk in range(chunks - 1, 0, -1):
-        end = boundaries[chunk + 1]
-        starts = np.flatnonzero(reach[chunk, :end] & (limits[chunk, :end] >= end))
-        target = prefix[end] * chunk / (chunk + 1) + slack
-        fair = int(np.searchsorted(prefix[starts], target, side="right")) - 1
-        boundaries[chunk] = starts[max(fair, 0)]
+    scale = max(float(prefix[-1]), 1e-300) / chunks
+    starts = np.arange(items + 1)
+    best = np.where(starts == items, 0.0, np.inf)
+    sums = []
+    for chunk in range(chunks - 1, -1, -1):
+        longest = max(int((limits[chunk] - starts).max()), 1)
+        ends = starts[:, None] + np.arange(1, longest + 1)  # [starts, lengths]
+        within = ends <= limits[chunk][:, None]
+        ends = np.minimum(ends, items)
+        costs = (prefix[ends] - prefix[:, None]) / scale
+        sums.append(np.where(within, costs * costs + best[ends], np.inf))
+        best = sums[-1].min(axis=1)
+    boundaries = np.zeros(chunks + 1, dtype=np.intp)
+    for chunk, row in enumerate(reversed(sums)):
+        ahead = row[boundaries[chunk]]
+        length = 1 + np.flatnonzero(ahead <= ahead.min() * (1 + 1e-9) + 1e-9)[0]
+        boundaries[chunk + 1] = boundaries[chunk] + length
     return boundaries

@@ -1,15 +1,18 @@
 """Recompute of some layers from pin to checked plan, its cuts and its bounds."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.step import price_cut
 from planner.plan import Plan
+from planner.plan.strict import RecomputeLevel
 from planner.predict import IllegalConfiguration, predict
 from planner.pricing import Pricing
 from planner.solve import SolveOptions, solve
@@ -90,3 +93,26 @@ def test_more_first_layers_than_the_model_has_are_refused() -> None:
         predict(cluster(), dense_model(8), JOB, Configuration(dp=8, recompute="full:9"))
     with pytest.raises(IllegalConfiguration, match="write full:2"):
         predict(cluster(), dense_model(8), JOB, Configuration(dp=8, recompute="full:02"))
+
+
+def test_the_plan_schema_describes_the_levels_that_plans_hold() -> None:
+    pattern = TypeAdapter(RecomputeLevel).json_schema()["pattern"]
+    for level in ("full:5", "full:120", "full/2", "full/10", "full", "none", "selective", "layernorm+mlp"):
+        assert re.search(pattern, level)
+        assert TypeAdapter(RecomputeLevel).validate_python(level) == level
+    for wrong in ("full:0", "full:05", "full/1", "full/0", "full:", "full:5+mlp", "none:1"):
+        assert not re.search(pattern, wrong)
+        with pytest.raises(ValidationError):
+            TypeAdapter(RecomputeLevel).validate_python(wrong)
+
+
+def test_what_fits_at_no_cut_is_infeasible_with_its_shortfall() -> None:
+    machine = cluster(1, 2, memory_bytes=6.3e9)
+    outcome = solve(
+        machine, dense_model(12), JOB, options=SolveOptions(pins={"recompute": "full:1", "pp": 2, "mbs": 8})
+    )
+    assert outcome.status == "infeasible"
+    assert outcome.infeasibility is not None
+    assert outcome.infeasibility.short_bytes is not None
+    assert outcome.infeasibility.short_bytes > 0
+    assert "recompute not pinned to full:1" in outcome.infeasibility.remedies

@@ -73,6 +73,52 @@ def test_memory_and_costs_by_chunk_against_every_split(
         assert solution.value == pytest.approx(bottleneck(cost, solution.choice), abs=1e-11)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=9),
+    st.data(),
+    st.booleans(),
+    st.sampled_from(["last", "first"]),
+)
+def test_of_splits_with_the_least_bottleneck_the_most_even_is_chosen(
+    cost: list[int], data: st.DataObject, capped: bool, heavy: str
+) -> None:
+    """Against every split, in whole numbers: least sum of squares, then fewest items at the light end."""
+    items, chunks = len(cost), data.draw(st.integers(1, len(cost)))
+    turn = np.array([data.draw(st.integers(1, 3)) for _ in range(chunks)]) if data.draw(st.booleans()) else np.ones(1)
+    table = turn[:, None] * np.array(cost, dtype=np.float64)
+    cap = data.draw(st.integers(2, 9)) if capped else items
+    memory = ChunkMemory(
+        static_bytes=np.ones(items),
+        activation_bytes=np.zeros(items),
+        in_flight=np.ones(chunks),
+        fixed_bytes=np.zeros(chunks),
+        cap_bytes=cap,
+    )
+    solution = bottleneck_partition(table if len(turn) > 1 or chunks == 1 else cost, chunks, memory=memory, heavy=heavy)  # type: ignore[arg-type]
+
+    def ranked(split: tuple[int, ...]) -> tuple[object, ...]:
+        rows = np.broadcast_to(table, (chunks, items))
+        loads = [rows[j, a:b].sum() for j, (a, b) in enumerate(pairwise(split))]
+        sizes = np.diff(split).tolist()
+        squares = sum(sum(cost[a:b]) ** 2 for a, b in pairwise(split))
+        return max(loads), squares, sizes if heavy == "last" else sizes[::-1]
+
+    fitting = [split for split in all_splits(items, chunks) if max(np.diff(split)) <= cap]
+    assert (solution.choice is None) == (not fitting)
+    if fitting:
+        assert solution.choice is not None
+        assert tuple(solution.choice.tolist()) == min(fitting, key=ranked)
+
+
+def test_layers_before_a_dominating_head_are_spread_evenly() -> None:
+    # By hand: a head worth 9 of 32 layers on the last of 8 stages sets the bottleneck for every split
+    # of the layers over the other seven with at most 9 each; 4 and 5 are the most even
+    solution = bottleneck_partition([0.0, *[1.0] * 32, 9.0], 8)
+    assert solution.value == 9
+    assert np.diff(solution.choice).tolist() == [5, 4, 4, 5, 5, 5, 5, 1]
+
+
 @pytest.mark.parametrize(("items", "chunks"), [(7, 3), (61, 16), (126, 16), (126, 112), (80, 8), (5, 5)])
 def test_equal_layers_are_spread_as_evenly_as_they_go(items: int, chunks: int) -> None:
     # By hand: items mod chunks of them hold one layer more, at the end asked for.
@@ -86,7 +132,7 @@ def test_equal_layers_are_spread_as_evenly_as_they_go(items: int, chunks: int) -
 
 def test_first_stages_give_way_when_their_memory_binds() -> None:
     # By hand: stage 0 holds 4 micro-batches of 1 byte a layer and at most 8 bytes, so 2 layers; the
-    # other 14 need a chunk of 5. The last takes its fair 16 / 4, and the 10 left are 5 each.
+    # other 14 are 4, 5 and 5.
     memory = ChunkMemory(
         static_bytes=np.zeros(16),
         activation_bytes=np.ones(16),
@@ -94,7 +140,7 @@ def test_first_stages_give_way_when_their_memory_binds() -> None:
         fixed_bytes=np.zeros(4),
         cap_bytes=8,
     )
-    assert np.diff(bottleneck_partition(np.ones(16), 4, memory=memory).choice).tolist() == [2, 5, 5, 4]
+    assert np.diff(bottleneck_partition(np.ones(16), 4, memory=memory).choice).tolist() == [2, 4, 5, 5]
 
 
 def test_an_item_too_large_for_all_but_one_chunk_is_led_there() -> None:
