@@ -151,13 +151,23 @@ def follow(recipe: Recipe, rows: Sequence[Row], only: Sequence[str] = ()) -> lis
     for part in recipe.fits:
         if only and part.name not in only:
             continue
-        done.append(do_fit(part, trusted, {name: base[name] for name in part.calibrations}))
+        done.append(
+            do_fit(part, trusted, {name: _started(base[name], part.starts[name]) for name in part.calibrations})
+        )
         print(report(done[-1]), flush=True)
         for name in part.calibrations:
             changed = done[-1].found.changed(name, done[-1].source)
             values = {key: figure.value for key, figure in changed.items()}
+            if not values:
+                continue
             base[name] = base[name].adjusted(kind="fitted", source=done[-1].source, **values)
     return done
+
+
+def _started(calibration: Calibration, starts: Mapping[str, float]) -> Calibration:
+    if not starts:
+        return calibration
+    return calibration.adjusted(kind="assumed", source="where the fit starts", **starts)
 
 
 def main() -> None:

@@ -40,13 +40,18 @@ class HoldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecipe:
-    """``parameters`` of ``calibrations``, fitted together to the rows that meet one of ``rows``."""
+    """``parameters`` of ``calibrations``, fitted together to the rows that meet one of ``rows``.
+
+    ``starts``: by calibration, the figures' values that the search starts from and its prior is centred
+    on. They have seen no row, so that errors on rows left out are honest and a fit can be repeated.
+    """
 
     name: str
     calibrations: tuple[str, ...]
     measure: str
     rows: tuple[Mapping[str, Any], ...]
     parameters: tuple[Parameter, ...]
+    starts: Mapping[str, Mapping[str, float]]
     hold_out: HoldOut
 
 
@@ -95,6 +100,7 @@ def _fit(entry: object, where: str) -> FitRecipe:
         measure=_one_of(found.get("measure", "seconds"), MEASURES, f"{where}: measure"),
         rows=tuple(_condition(part, f"{where}: rows") for part in _list(found["rows"])),
         parameters=tuple(parameters),
+        starts=_starts(figures, calibrations, f"{where}: figures"),
         hold_out=_hold_out(found["hold_out"], f"{where}: hold_out"),
     )
 
@@ -102,7 +108,7 @@ def _fit(entry: object, where: str) -> FitRecipe:
 def _parameters(figure: str, options: object, calibrations: tuple[str, ...], where: str) -> list[Parameter]:
     """One unknown a calibration, or one for those that ``shared`` lists (``all``: every one)."""
     _one_of(figure, FIGURES, where)
-    given = _fields(options, f"{where}.{figure}", (), ("shared", "of", "width", "low", "high"))
+    given = _fields(options, f"{where}.{figure}", ("start",), ("shared", "of", "width", "low", "high"))
     bounds = {key: float(given[key]) for key in ("width", "low", "high") if key in given}
     of = tuple(_list(given.get("of", list(calibrations))))
     shared = of if given.get("shared") == "all" else tuple(_list(given.get("shared", [])))
@@ -110,6 +116,19 @@ def _parameters(figure: str, options: object, calibrations: tuple[str, ...], whe
         _one_of(name, calibrations, f"{where}.{figure}")
     own = [(name,) for name in of if name not in shared]
     return [Parameter(figure=figure, calibrations=names, **bounds) for names in (*own, shared) if names]
+
+
+def _starts(figures: Mapping[str, Any], calibrations: tuple[str, ...], where: str) -> dict[str, dict[str, float]]:
+    """One start for all calibrations of a figure, or one for each."""
+    found: dict[str, dict[str, float]] = {name: {} for name in calibrations}
+    for figure, options in figures.items():
+        start = options["start"]
+        for name in _list(options.get("of", list(calibrations))):
+            value = start.get(name) if isinstance(start, Mapping) else start
+            if not isinstance(value, int | float):
+                _refuse(f"{where}.{figure}.start", start, f"write a number, or one for {name}")
+            found[name][figure] = float(value)
+    return found
 
 
 def _hold_out(entry: object, where: str) -> HoldOut:

@@ -19,9 +19,19 @@ def spread(kind: str, share: float) -> Spread:
 @pytest.mark.parametrize(
     ("cluster", "model", "precision", "expected"),
     [
-        ("dgx-h100-1", "llama-3-8b", "bf16", ("hopper", "dense", "one NVLink domain", "16 bits")),
-        ("dgx-h100-2", "llama-3-8b", "fp8", ("hopper", "dense", "several NVLink domains", "8 bits or fewer")),
-        ("dgx-a100-80gb-8", "mixtral-8x7b", "fp16", ("ampere", "experts", "several NVLink domains", "16 bits")),
+        ("dgx-h100-1", "llama-3-8b", "bf16", ("megatron", "hopper", "dense", "one NVLink domain", "16 bits")),
+        (
+            "dgx-h100-2",
+            "llama-3-8b",
+            "fp8",
+            ("megatron", "hopper", "dense", "several NVLink domains", "8 bits or fewer"),
+        ),
+        (
+            "dgx-a100-80gb-8",
+            "mixtral-8x7b",
+            "fp16",
+            ("megatron", "ampere", "experts", "several NVLink domains", "16 bits"),
+        ),
     ],
 )
 def test_facets_of_a_configuration(cluster: str, model: str, precision: str, expected: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ fits:
   - name: clocks
     calibrations: [h100]
     rows: [{source_id: [good, bad]}]
-    figures: {gemm_sustained_fraction: {}, fp8_gemm_speedup: {}}
+    figures: {gemm_sustained_fraction: {start: 0.8}, fp8_gemm_speedup: {start: 1.9}}
     hold_out: {by: model}
 """
 
@@ -66,6 +66,15 @@ def test_a_known_clock_is_found_and_tested_on_models_left_out(tmp_path: Path) ->
     assert "each model left out in turn" in done.source
 
 
+def test_a_fit_starts_where_the_recipe_says_whatever_is_bundled(tmp_path: Path) -> None:
+    """So that the same rows give the same figures again, and rows left out were seen by nothing."""
+    made = rows(tmp_path, "good", truth(gemm_sustained_fraction=0.7))
+    (done,) = follow(recipe(tmp_path), made)
+    assert [f.old for f in done.found.figures] == [0.8, 1.9]
+    (per_calibration,) = recipe(tmp_path, FIT.replace("{start: 1.9}", "{start: {h100: 1.7}}")).fits
+    assert per_calibration.starts == {"h100": {"gemm_sustained_fraction": 0.8, "fp8_gemm_speedup": 1.7}}
+
+
 def test_one_condition_can_be_held_out_instead(tmp_path: Path) -> None:
     text = FIT.replace("{by: model}", "{rows: {n_gpus: {from: 16}}}")
     (done,) = follow(recipe(tmp_path, text), rows(tmp_path, "good", truth(gemm_sustained_fraction=0.7)))
@@ -75,7 +84,7 @@ def test_one_condition_can_be_held_out_instead(tmp_path: Path) -> None:
 
 def test_a_figure_may_be_shared_by_some_and_own_to_others(tmp_path: Path) -> None:
     text = FIT.replace("[h100]", "[h100, h200, b200]").replace(
-        "gemm_sustained_fraction: {}", "gemm_sustained_fraction: {shared: [h100, h200], low: 0.3}"
+        "gemm_sustained_fraction: {start: 0.8}", "gemm_sustained_fraction: {start: 0.8, shared: [h100, h200], low: 0.3}"
     )
     (part,) = recipe(tmp_path, text).fits
     clock = [p.calibrations for p in part.parameters if p.figure == "gemm_sustained_fraction"]
@@ -91,7 +100,13 @@ def test_a_figure_may_be_shared_by_some_and_own_to_others(tmp_path: Path) -> Non
         ("by: model", "by: row_id", f"hold_out.by: 'row_id': unknown; known are {HELD_OUT_BY[0]}"),
         ("{by: model}", "{}", "either by: COLUMN or rows"),
         ("hold_out: {by: model}", "", "hold_out is missing"),
-        ("fp8_gemm_speedup: {}", "fp8_gemm_speedup: {most: 3}", "fp8_gemm_speedup: 'most': unknown"),
+        (
+            "fp8_gemm_speedup: {start: 1.9}",
+            "fp8_gemm_speedup: {start: 1.9, most: 3}",
+            "fp8_gemm_speedup: 'most': unknown",
+        ),
+        ("fp8_gemm_speedup: {start: 1.9}", "fp8_gemm_speedup: {}", "fp8_gemm_speedup: start is missing"),
+        ("{start: 1.9}", "{start: {h200: 1.9}}", "fp8_gemm_speedup.start: .*write a number, or one for h100"),
         ("{source_id: [good, bad]}", "good", "rows: 'good': write a mapping"),
         ("{rows: [bad-*], reason: broken}", "{rows: [bad-*]}", "exclude\\[0\\]: reason is missing"),
         ("name: clocks", "name: clocks\n    measure: joules", "measure: 'joules'"),

@@ -56,6 +56,6 @@ def test_residuals_are_of_the_measured_value_over_the_predicted() -> None:
     (time,) = time_residuals([made(11, 10), made(None, 10), made(10, None, status="unsupported: x")])
     assert time.miss == pytest.approx(0.1)
     assert (time.source_id, time.gpus) == ("made", 8)
-    assert time.facets == ("ampere", "dense", "one NVLink domain", "16 bits")
+    assert time.facets == ("megatron", "ampere", "dense", "one NVLink domain", "16 bits")
     (memory,) = memory_residuals([made(11, 10, memory=(40.0, 50.0))])
     assert memory.miss == pytest.approx(0.2)

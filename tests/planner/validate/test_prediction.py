@@ -48,8 +48,8 @@ def test_exposed_communication_is_priced_again() -> None:
         ("high", 1e30),
         ("rows", 10_000),
         ("sources", {"dgxc": 1}),
-        ("kind", "ampere, dense"),
-        ("kind", "hopper, experts"),
+        ("kind", "megatron, ampere, dense"),
+        ("kind", "megatron, hopper, experts"),
     ],
 )
 @pytest.mark.parametrize("figure", ["step_seconds", "peak_memory_bytes"])
@@ -64,5 +64,5 @@ def test_an_interval_of_other_published_runs_is_no_finding() -> None:
     """A plan of another release: its shares are of the rows that release knew."""
     plan = samples.interleaved_dense()
     seconds = plan.prediction.step_seconds
-    other = Spread(kind="hopper, dense", share=0.5, sources={"somewhere": 21}).around(seconds)
+    other = Spread(kind="megatron, hopper, dense", share=0.5, sources={"somewhere": 21}).around(seconds)
     assert rules(plan, prediction__uncertainty__step_seconds=other) == set()
