@@ -454,7 +454,7 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
         optimizer_seconds=float(optimizer.max()),
         parameter_seconds=float(gather.max()),
         overhead_seconds=overhead,
-        bubble_fraction=1.0 - float(busy.mean()) / makespan,
+        bubble_fraction=max(0.0, 1.0 - float(busy.mean()) / makespan),
         exposed_seconds=exposed,
         stages=tuple(stages),
     )

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from costmodels.architecture import Model
-from costmodels.calibration import Calibration
+from costmodels.calibration import Calibration, load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster, Link
 from costmodels.states import StateBytes
 from costmodels.step import StepModel, price_cut, price_step
 from tests.bare import bare_calibration, bare_cluster
-from tests.machines import dense_model, moe_model
+from tests.machines import cluster, dense_model, moe_model
 
 JOB = Job(global_batch=8, sequence_length=2048)
 H, V, PADDED = 512, 32000, 32000  # 32000 = 250 x 128
@@ -454,3 +454,15 @@ def test_taking_some_configurations_keeps_each_ones_prices() -> None:
             np.testing.assert_array_equal(getattr(part, name)[..., index], getattr(alone, name)[..., 0])
         cut = (0, 6) if row.pp == 1 else (0, 3, 6)
         assert price_cut(part, index, cut) == price_cut(alone, 0, cut)
+
+
+@pytest.mark.parametrize("microbatches", [3, 44, 49])
+def test_one_stage_has_no_bubble_and_no_less(microbatches: int) -> None:
+    """A single stage is always busy; sums of many passes must not round to a bubble below nothing."""
+    job = Job(global_batch=2 * microbatches, sequence_length=2048)
+    configuration = Configuration(tp=4, sp=1, dp=2, recompute="full")
+    found = price_step(
+        dense_model(), cluster(nodes=1), job, load_calibration(cluster(nodes=1).gpu), configuration, (0, 6)
+    )
+    assert found.bubble_fraction == pytest.approx(0.0, abs=1e-12)
+    assert found.bubble_fraction >= 0.0
