@@ -162,19 +162,19 @@ class _Pricer:
             input_grad=item.passes.input_grad * stretch,
             weight_grad=item.passes.weight_grad * stretch,
         )
-        by_level = [self._recomputed(operators, level, forward, routing) for level in self.levels]
+        whole = forward - self._not_redone(operators)
+        by_level = [self._recomputed(operators, level, whole, routing) for level in self.levels]
         recompute, dropped, rebuilt = (np.stack(column) for column in zip(*by_level, strict=True))
         return replace(item, passes=passes, recompute=recompute, saved=item.saved - dropped, rebuilt=rebuilt)
 
     def _recomputed(
-        self, operators: Sequence[Operator], level: Recompute, forward: Column, routing: float
+        self, operators: Sequence[Operator], level: Recompute, whole: Column, routing: float
     ) -> tuple[Column, Column, Column]:
         """Seconds of the forward pass that ``level`` runs again, bytes it drops, bytes it holds rebuilt.
 
-        ``full`` runs the layer again as a whole from its input, what its first operator keeps; no level
-        takes longer.
+        ``full`` runs the layer again, in ``whole`` seconds, from its input, what its first operator keeps;
+        no level takes longer.
         """
-        whole = forward - self._not_redone(operators)
         if level == FULL:
             dropped = self._bytes(operators[1:])
             return whole, dropped, dropped

@@ -185,14 +185,17 @@ class StepModel:
 
     @cached_property
     def state(self) -> StateBytes:
-        job, whole = self.job, self._whole_gradients(self.columns)
-        return state_bytes(*self.parameters, self.columns, job.gradients, job.moments, job.software, whole)
+        return self._state(*self.parameters)
 
     @cached_property
     def vocabulary_state(self) -> StateBytes:
         """Of each stage's share of a split vocabulary, [n]."""
         parameters = self.vocabulary.parameters
-        return state_bytes(parameters, np.zeros_like(parameters), self.columns, self.job.gradients)
+        return self._state(parameters, np.zeros_like(parameters))
+
+    def _state(self, dense: Column, experts: Column) -> StateBytes:
+        job, whole = self.job, self._whole_gradients(self.columns)
+        return state_bytes(dense, experts, self.columns, job.gradients, job.moments, job.software, whole)
 
     @cached_property
     def vocabulary_bytes(self) -> Column:

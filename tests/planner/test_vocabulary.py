@@ -77,9 +77,9 @@ def test_the_pinned_optimum_is_that_of_brute_force_and_its_plan_is_clean(method:
     assert validate(outcome.plan) == []
 
 
-def plan_of(method: str) -> Plan:
+def plan_of(method: str, job: Job = JOB) -> Plan:
     pins: dict[str, int | str] = {"vocabulary": method, "pp": 4}
-    plan = solve(MACHINE, MODEL, JOB, options=SolveOptions(pins=pins, top_k=1)).plan
+    plan = solve(MACHINE, MODEL, job, options=SolveOptions(pins=pins, top_k=1)).plan
     assert plan is not None
     return plan
 
@@ -88,6 +88,17 @@ def test_each_stage_of_the_plan_holds_its_share() -> None:
     """By hand: 128,000 rows over 4 stages."""
     for stage in plan_of("vocab-1").stages:
         assert (stage.vocabulary.input_rows, stage.vocabulary.output_rows) == (32000, 32000)
+
+
+@pytest.mark.parametrize(("setting", "value", "less"), [("moments", "bf16", 4.0), ("gradients", "bf16", 2.0)])
+def test_the_share_is_kept_in_what_the_job_says(setting: str, value: str, less: float) -> None:
+    """By hand: two moments of 2 bytes instead of 4, gradients of 2 instead of 4, on every parameter of every
+    stage, the shares of the vocabulary among them; and the validator's own count agrees."""
+    usual, told = (plan_of("vocab-1", job) for job in (JOB, replace(JOB, **{setting: value})))  # type: ignore[arg-type]
+    assert validate(told) == []
+    for before, after in zip(usual.stages, told.stages, strict=True):
+        states = [s.memory.weights_bytes + s.memory.gradients_bytes + s.memory.optimizer_bytes for s in (before, after)]
+        assert states[0] - states[1] == pytest.approx(less * before.parameters_per_rank.dense)
 
 
 @pytest.mark.parametrize(
