@@ -239,7 +239,7 @@ class Communication:
     ``hidden_behind`` seconds of computation run at the same time in each pass (context exchange
     behind attention): what remains is exposed, and the hidden part slows its host by the
     contention factor. Tensor collectives expose the calibrated share, or all where not overlapped.
-    ``merged_copies``: an all-to-all sends that many copies of a token, once to each domain.
+    ``merged_copies``: an all-to-all sends that many copies of a token, once to each domain and rank.
     """
 
     collective: Collective
