@@ -31,8 +31,10 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 VocabularyMethod = Literal["vocab-1", "vocab-2", "interlaced"]
 VOCABULARY_METHODS: tuple[VocabularyMethod, ...] = get_args(VocabularyMethod)
 
-FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD = range(5)
-"""Kinds of operations; the last three exist where the vocabulary is split (``vocabulary_orders``)."""
+FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD, INPUT_GRAD, WEIGHT_GRAD, IDLE = range(8)
+"""Kinds of operations. BACKWARD is a whole backward pass, INPUT_GRAD and WEIGHT_GRAD its two halves where
+a schedule runs them apart; VOCABULARY and the two INPUT passes exist where the vocabulary is split
+(``vocabulary_orders``). IDLE takes no time: it fills up the rows of devices with fewer operations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
