@@ -1,0 +1,1 @@
+"""The real runtimes read what we export. They come with the extra ``consumers``."""

@@ -1,0 +1,36 @@
+"""The hand-written schedules are what they are called: their makespans are those of the literature and of CP-SAT."""
+
+import pytest
+
+from planner.exports.torch_csv import schedule_csv
+from tests.consumers.orders import CAPPED, V_SHAPE, Cell, cells, makespan, order_from, peak_in_flight, zb_h1
+from costmodels.timeline import schedule_order
+
+TENS = {"F": 10, "I": 10, "W": 10, "B": 20}
+FIVES = {"F": 5, "I": 5, "W": 5}
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "expected", "cap"),
+    [
+        pytest.param(zb_h1(4, 8), TENS, 270, 4, id="zb-h1"),  # the published heuristic's, and the optimum
+        pytest.param(zb_h1(8, 16), TENS, 550, 8, id="zb-h1-of-eight"),
+        pytest.param([cells(line) for line in CAPPED], TENS, 310, 3, id="capped"),  # the proved optimum
+        pytest.param([cells(line) for line in V_SHAPE], FIVES, 205, 6, id="v"),
+    ],
+)
+def test_makespan_and_memory(rows: list[list[Cell]], seconds: dict[str, int], expected: int, cap: float) -> None:
+    assert makespan(rows, seconds) == expected
+    assert max(peak_in_flight(row) for row in rows) == cap
+
+
+def test_the_simulator_gives_1f1b_its_known_makespan() -> None:
+    """(m + p - 1)(F + B) = 11 x 30, read back from the exported rows."""
+    text = schedule_csv(schedule_order("1f1b", 4, 1, 8))
+    assert makespan([cells(line, ",") for line in text.splitlines()], TENS) == 330
+
+
+def test_rows_come_back_as_they_were_written() -> None:
+    for rows in (zb_h1(4, 8), [cells(line) for line in V_SHAPE]):
+        text = schedule_csv(order_from(rows))
+        assert [cells(line, ",") for line in text.splitlines()] == rows
