@@ -2,9 +2,9 @@
 
 import pytest
 
+from costmodels.timeline import schedule_order
 from planner.exports.torch_csv import schedule_csv
 from tests.consumers.orders import CAPPED, V_SHAPE, Cell, cells, makespan, order_from, peak_in_flight, zb_h1
-from costmodels.timeline import schedule_order
 
 TENS = {"F": 10, "I": 10, "W": 10, "B": 20}
 FIVES = {"F": 5, "I": 5, "W": 5}

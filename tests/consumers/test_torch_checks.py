@@ -1,5 +1,7 @@
 """PyTorch's own checks accept every exported schedule and refuse those that cannot run."""
 
+from itertools import pairwise
+
 import pytest
 
 from costmodels.timeline import Order, schedule_order
@@ -8,6 +10,7 @@ from tests.consumers.orders import CAPPED, V_SHAPE, cells, order_from, zb_h1
 from tests.consumers.required import need_consumer
 
 need_consumer("torch", "torch")
+
 
 from torch.distributed.pipelining.schedules import (  # noqa: E402
     SEND_B,
@@ -35,9 +38,7 @@ ORDERS = {
 
 def parse(text: str) -> Actions:
     """As ``_load_csv`` reads it."""
-    return {
-        rank: [_Action.from_str(cell) for cell in line.split(",")] for rank, line in enumerate(text.splitlines())
-    }
+    return {rank: [_Action.from_str(cell) for cell in line.split(",")] for rank, line in enumerate(text.splitlines())}
 
 
 def check(actions: Actions, order: Order) -> Actions:
@@ -54,7 +55,7 @@ def test_every_schedule_is_accepted_and_sends_what_it_must(name: str) -> None:
     order = ORDERS[name]
     found = [action.computation_type for row in check(parse(schedule_csv(order)), order).values() for action in row]
     place = order.device_of_chunk.tolist()
-    links = sum(a != b for a, b in zip(place, place[1:], strict=False))
+    links = sum(a != b for a, b in pairwise(place))
     assert (found.count(SEND_F), found.count(SEND_B)) == (links * order.microbatches, links * order.microbatches)
 
 

@@ -1,0 +1,35 @@
+"""What all targets share: names, files, refusals."""
+
+import pytest
+
+from planner.exports import TARGETS, ExportRefused, UnknownTarget, export
+from tests.planner.exports import plans
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_writes_the_files_it_names(target: str) -> None:
+    """zero=0 and layers spread evenly: every target can express it."""
+    plan = plans.llama_plan((0, 9, 17, 25, 34), zero=0)
+    assert tuple(export(plan, target)) == TARGETS[target].files
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_plan_gives_the_same_text(target: str) -> None:
+    plan = plans.llama_plan((0, 9, 17, 25, 34), zero=0)
+    assert export(plan, target) == export(plan, target)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("torchcsv", "'torch-csv'"), ("megatron-lm", "'megatron'"), ("xyz", "one of torch-csv, ")]
+)
+def test_an_unknown_target_names_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(UnknownTarget, match=hint):
+        export(plans.llama_plan(), name)
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"chrome-trace"}))
+def test_no_runtime_has_a_split_vocabulary(target: str) -> None:
+    with pytest.raises(ExportRefused) as refused:
+        export(plans.split_vocabulary_plan(), target)
+    assert refused.value.target == target
+    assert any("vocab-1" in reason for reason in refused.value.reasons)

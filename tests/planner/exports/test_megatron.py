@@ -1,0 +1,142 @@
+"""Arguments of Megatron-LM; layouts are in ``test_megatron_layout`` and in ``tests/consumers``."""
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from costmodels.timeline import schedule_order
+from planner.exports import ExportRefused, export, megatron
+from planner.plan import Plan
+from tests.consumers.orders import cells, order_from, zb_h1
+from tests.planner.exports import plans
+from tests.planner.plan import samples
+
+
+def exported(plan: Plan) -> dict[str, Any]:
+    arguments: dict[str, Any] = json.loads(export(plan, "megatron")["megatron.json"])["arguments"]
+    return arguments
+
+
+def test_the_arguments_of_an_interleaved_plan() -> None:
+    """All of them, so that nothing is added unseen. The cut 0 4 8 13 17 21 26 30 34 is uneven."""
+    assert exported(samples.interleaved_dense()) == {
+        "--num-layers": 32,
+        "--seq-length": 4096,
+        "--micro-batch-size": 1,
+        "--global-batch-size": 128,
+        "--tensor-model-parallel-size": 2,
+        "--pipeline-model-parallel-size": 4,
+        "--context-parallel-size": 1,
+        "--sequence-parallel": True,
+        "--pipeline-model-parallel-layout": "Ettt|t*4|t*5|t*4|t*4|t*5|t*4|tttL",
+        "--use-distributed-optimizer": True,
+        "--accumulate-allreduce-grads-in-fp32": True,
+        "--overlap-grad-reduce": True,
+        "--overlap-param-gather": True,
+        "--tp-comm-overlap": True,
+        "--bf16": True,
+        "--attention-dropout": "0.0",
+        "--hidden-dropout": "0.0",
+    }
+
+
+def test_the_line_comes_back_from_a_shell_as_the_same_words() -> None:
+    files = export(samples.interleaved_dense(), "megatron")
+    words = shlex.split(files["megatron.args"])
+    expected: list[str] = []
+    for name, value in json.loads(files["megatron.json"])["arguments"].items():
+        expected += [name] if value is True else [name, *str(value).split()]
+    assert words == expected
+    assert "Ettt|t*4|t*5|t*4|t*4|t*5|t*4|tttL" in words
+
+
+def test_experts_and_a_prediction_layer() -> None:
+    found = exported(plans.experts_plan(job={"dispatch": "deduplicated"}))
+    assert (found["--expert-model-parallel-size"], found["--expert-tensor-parallel-size"]) == (8, 1)
+    assert (found["--moe-token-dispatcher-type"], found["--moe-enable-deepep"]) == ("flex", True)
+    assert (found["--num-layers"], found["--mtp-num-layers"]) == (15, 1)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("full", {"--recompute-granularity": "full", "--recompute-method": "uniform", "--recompute-num-layers": 1}),
+        ("full:3", {"--recompute-granularity": "full", "--recompute-method": "block", "--recompute-num-layers": 3}),
+        ("selective", {"--recompute-granularity": "selective", "--recompute-modules": "core_attn"}),
+        ("core_attn+mlp", {"--recompute-granularity": "selective", "--recompute-modules": "core_attn mlp"}),
+        ("none", {}),
+    ],
+)
+def test_recompute(level: str, expected: dict[str, Any]) -> None:
+    found = exported(plans.llama_plan(recompute=level))
+    assert {name: value for name, value in found.items() if "recompute" in name} == expected
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        ({"precision": "fp16"}, {"--fp16": True}),
+        ({"precision": "fp8"}, {"--bf16": True, "--fp8-format": "hybrid", "--fp8-recipe": "delayed"}),
+        (
+            {"precision": "fp8", "scaling": "block"},
+            {"--bf16": True, "--fp8-format": "hybrid", "--fp8-recipe": "blockwise"},
+        ),
+        ({"gradients": "bf16"}, {"--bf16": True, "--grad-reduce-in-bf16": True}),
+        (
+            {"moments": "bf16"},
+            {
+                "--bf16": True,
+                "--use-precision-aware-optimizer": True,
+                "--exp-avg-dtype": "bf16",
+                "--exp-avg-sq-dtype": "bf16",
+            },
+        ),
+    ],
+)
+def test_precision(job: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = exported(plans.llama_plan(job=job))
+    words = ("fp8", "fp16", "bf16", "exp-avg", "precision")
+    assert {name: value for name, value in found.items() if any(word in name for word in words)} == expected
+    assert ("--accumulate-allreduce-grads-in-fp32" in found) == (job.get("gradients") != "bf16")
+
+
+def test_overlap_is_asked_for_where_the_plan_has_it() -> None:
+    without = exported(plans.llama_plan(job={"gradient_overlap": False, "tensor_overlap": False}))
+    assert [name for name in without if "overlap" in name] == []
+    replicated = exported(plans.llama_plan(zero=0))
+    assert [name for name in replicated if "overlap" in name] == ["--overlap-grad-reduce", "--tp-comm-overlap"]
+    assert "--use-distributed-optimizer" not in replicated
+
+
+def test_everything_that_megatron_cannot_run_is_named_at_once() -> None:
+    with pytest.raises(ExportRefused) as refused:
+        export(plans.llama_plan(zero=3, recompute="full/2"), "megatron")
+    reasons = refused.value.reasons
+    assert len(reasons) == 2
+    assert "recompute=full/2" in reasons[0]
+    assert "zero=3" in reasons[1]
+
+
+def test_stages_that_recompute_differently_are_refused() -> None:
+    plan = plans.llama_plan()
+    stages = (plan.stages[0].model_copy(update={"recompute": "full"}), *plan.stages[1:])
+    with pytest.raises(ExportRefused, match="differs between stages"):
+        export(plan.model_copy(update={"stages": stages}), "megatron")
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (order_from(zb_h1(4, 8), "zb-h1"), "whole backward passes"),
+        (schedule_order("gpipe", 4, 1, 8), "ordered otherwise than in Megatron's 1f1b"),
+        (order_from([cells("0F0 3F0 3B0 0B0"), cells("1F0 2F0 2B0 1B0")]), "multiples of the 2 stages"),
+        (order_from([cells("0F0 3F0 0F1 3F1 3B0 0B0 3B1 0B1"), cells("1F0 2F0 1F1 2F1 2B0 1B0 2B1 1B1")]), "otherwise"),
+    ],
+    ids=["zero bubble", "gpipe", "odd micro-batches", "v"],
+)
+def test_schedules_that_megatron_does_not_run(order: Any, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(megatron, "order_of", lambda plan: order)
+    with pytest.raises(ExportRefused, match=reason):
+        export(plans.llama_plan(), "megatron")
