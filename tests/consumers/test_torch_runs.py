@@ -1,6 +1,7 @@
 """Four processes run exported schedules in PyTorch's pipeline runtime and match one process that has it all."""
 
 import json
+from multiprocessing import set_forkserver_preload
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,15 @@ def exported() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """By schedule, what each rank found."""
-    from torch.multiprocessing.spawn import spawn
+    from torch.multiprocessing.spawn import start_processes
 
     from tests.consumers.torch_run import run
 
     folder = tmp_path_factory.mktemp("schedules")
     for name, text in exported().items():
         (folder / f"{name}.csv").write_text(text)
-    spawn(run, args=(DEVICES, str(folder)), nprocs=DEVICES)
+    set_forkserver_preload(["tests.consumers.torch_run"])  # PyTorch is imported once, not in every process
+    start_processes(run, args=(DEVICES, str(folder)), nprocs=DEVICES, start_method="forkserver")
 
     def read(name: str, rank: int) -> Any:
         return json.loads(Path(folder, f"{name}.{rank}.json").read_text())
