@@ -15,8 +15,23 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
     """The files that ``target`` reads, name to text, the main one first.
 
     Raises ``UnknownTarget`` for a name that is not in ``TARGETS``, ``ExportRefused`` with every part of the
-    plan that the target cannot express.
+    plan that the target cannot express, or with every fault of a plan that does not add up: layers lost,
+    degrees that do not multiply to the ranks. Its seconds and bytes are not priced again.
     """
     module = import_module(f"planner.exports.{target_named(target).module}")
+    if faults := _faults(plan):
+        raise ExportRefused(target, faults)
     files: dict[str, str] = module.files(plan)
     return files
+
+
+def _faults(plan: "Plan") -> list[str]:
+    from planner.validate.findings import Report
+    from planner.validate.inputs import check_inputs
+    from planner.validate.structure import check_structure
+
+    report = Report()
+    check_inputs(plan, report)
+    if report.clean:
+        check_structure(plan, report)
+    return [f"the plan does not add up: {finding.path}: {finding.message}" for finding in report]

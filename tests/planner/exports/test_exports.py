@@ -33,3 +33,15 @@ def test_no_runtime_has_a_split_vocabulary(target: str) -> None:
         export(plans.split_vocabulary_plan(), target)
     assert refused.value.target == target
     assert any("vocab-1" in reason for reason in refused.value.reasons)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_plan_that_lost_a_layer_is_refused(target: str) -> None:
+    """Stage 2 holds layers 16 to 23; without its last the rest would still be a pipeline."""
+    plan = plans.llama_plan(zero=0)
+    chunk = plan.stages[2].chunks[0]
+    assert chunk.layers == (16, 24)
+    shorter = plan.stages[2].model_copy(update={"chunks": (chunk.model_copy(update={"layers": (16, 23)}),)})
+    lossy = plan.model_copy(update={"stages": (*plan.stages[:2], shorter, plan.stages[3])})
+    with pytest.raises(ExportRefused, match="does not add up: /stages"):
+        export(lossy, target)

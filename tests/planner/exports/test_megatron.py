@@ -123,7 +123,7 @@ def test_stages_that_recompute_differently_are_refused() -> None:
     plan = plans.llama_plan()
     stages = (plan.stages[0].model_copy(update={"recompute": "full"}), *plan.stages[1:])
     with pytest.raises(ExportRefused, match="differs between stages"):
-        export(plan.model_copy(update={"stages": stages}), "megatron")
+        megatron.files(plan.model_copy(update={"stages": stages}))
 
 
 @pytest.mark.parametrize(
