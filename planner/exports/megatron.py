@@ -69,8 +69,9 @@ def arguments(plan: Plan) -> Arguments:
     if model.is_moe:
         options["expert-model-parallel-size"] = degrees.ep
         options["expert-tensor-parallel-size"] = degrees.etp
-        options["moe-token-dispatcher-type"] = "alltoall" if job.dispatch == "all-to-all" else "flex"
-        if job.dispatch == "deduplicated":
+        deduplicated = job.dispatch == "deduplicated" and degrees.ep > 1
+        options["moe-token-dispatcher-type"] = "flex" if deduplicated else "alltoall"
+        if deduplicated:
             options["moe-enable-deepep"] = True
     if degrees.sp:
         options["sequence-parallel"] = True

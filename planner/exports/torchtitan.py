@@ -115,8 +115,11 @@ def refusals(plan: Plan, order: Order) -> list[str]:
         found.append(f"recompute={level}: torchtitan recomputes no layer, every K-th (full/K) or all (full)")
     if degrees.zero == 1:
         found.append("zero=1: torchtitan replicates everything (zero=0) or shards by FSDP (zero=2, zero=3)")
-    if degrees.zero == 0 and degrees.cp > 1:
-        found.append(f"zero=0 with cp={degrees.cp}: torchtitan's FSDP always shards over the context group")
+    elif degrees.tp * degrees.cp * degrees.pp > 1 and (degrees.zero == 0 or degrees.dp * degrees.cp == 1):
+        found.append(
+            f"zero={degrees.zero} with dp={degrees.dp}, cp={degrees.cp}: beside other parallelism torchtitan "
+            "replicates nothing and computes in bf16 only under FSDP; it needs zero=2 or zero=3 and dp x cp > 1"
+        )
     if degrees.tp > 1 and not degrees.sp:
         found.append("tp without sp: torchtitan's tensor parallelism is always sequence parallel as well")
     if model.is_moe and degrees.ep == 1 and degrees.etp != degrees.tp:

@@ -60,8 +60,10 @@ def test_without_a_pipeline_there_is_no_schedule_and_gradients_accumulate() -> N
 
 
 def test_replicas_that_hold_everything() -> None:
-    found = exported(plans.llama_plan(zero=0))["parallelism"]
+    """DDP, the only parallelism then."""
+    found = exported(plans.llama_plan((0, 34), tp=1, sp=0, pp=1, dp=8, zero=0))["parallelism"]
     assert (found["data_parallel_replicate_degree"], found["data_parallel_shard_degree"]) == (8, 1)
+    assert "fsdp_reshard_after_forward" not in found
 
 
 @pytest.mark.parametrize(
@@ -75,13 +77,13 @@ def test_replicas_that_hold_everything() -> None:
 )
 def test_a_schedules_name_stands_for_the_placement(order: Any, name: str) -> None:
     """torchtitan asks the named schedule alone which rank builds which model part."""
-    plan = plans.llama_plan(zero=0)
+    plan = plans.llama_plan(zero=3)
     assert torchtitan.sections(plan, order)["parallelism"]["pipeline_parallel_schedule"] == name
 
 
 def test_a_placement_it_cannot_name_is_refused() -> None:
     order = order_from([cells("0F0 1F0 1B0 0B0"), cells("2F0 3F0 3B0 2B0")])
-    (reason,) = torchtitan.refusals(plans.llama_plan(zero=0), order)
+    (reason,) = torchtitan.refusals(plans.llama_plan(zero=3), order)
     assert "neither in loops nor as a V" in reason
 
 
@@ -89,14 +91,16 @@ def test_a_placement_it_cannot_name_is_refused() -> None:
     ("plan", "reasons"),
     [
         (plans.llama_plan(), ["zero=1"]),
-        (plans.llama_plan(sp=0, zero=0, recompute="full:3"), ["recompute=full:3", "tp without sp"]),
+        (plans.llama_plan(sp=0, zero=2, recompute="full:3"), ["recompute=full:3", "tp without sp"]),
         (plans.llama_plan(zero=3, job={"precision": "fp8", "moments": "bf16"}), ["precision=fp8", "moments=bf16"]),
         (plans.experts_plan(zero=2), ["multi-token-prediction"]),
         (plans.experts_plan(zero=2, ep=1, dp=8), ["etp=1 with ep=1", "multi-token-prediction"]),
-        (plans.llama_plan((0, 9, 17, 25, 34), zero=0, cp=2, dp=4), ["zero=0 with cp=2"]),
+        (plans.llama_plan(zero=0), ["zero=0 with dp=8, cp=1"]),
+        (plans.llama_plan(zero=0, cp=2, dp=4), ["zero=0 with dp=4, cp=2"]),
+        (plans.llama_plan(zero=3, dp=1), ["zero=3 with dp=1, cp=1"]),
         (samples.single_stage_windowed(), ["recompute=selective", "precision=fp16"]),
     ],
-    ids=["zero", "recompute", "precision", "mtp", "experts", "cp", "windowed"],
+    ids=["zero", "recompute", "precision", "mtp", "experts", "replicas", "cp", "no replicas", "windowed"],
 )
 def test_what_torchtitan_cannot_express_is_named(plan: Plan, reasons: list[str]) -> None:
     with pytest.raises(ExportRefused) as refused:
