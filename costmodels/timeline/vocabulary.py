@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.graph import Graph, Index, level_order
-from costmodels.timeline.orders import BACKWARD, FORWARD, INPUT_BACKWARD, INPUT_FORWARD, VOCABULARY, Order
+from costmodels.timeline.operations import BACKWARD, FORWARD, INPUT_BACKWARD, INPUT_FORWARD, VOCABULARY, Order
 
 Seconds = NDArray[np.float64]
 
