@@ -6,10 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD, INPUT_GRAD, WEIGHT_GRAD, IDLE = range(8)
+FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD, INPUT_GRAD, WEIGHT_GRAD, IDLE, OUTPUT_S, OUTPUT_T = range(
+    10
+)
 """Kinds of operations. BACKWARD is a whole backward pass (B), INPUT_GRAD (I) and WEIGHT_GRAD (W) its two
 halves where a schedule runs them apart; VOCABULARY and the two INPUT passes exist where the vocabulary is
-split (``vocabulary_orders``). IDLE takes no time: it fills up the rows of devices with fewer operations."""
+split (``vocabulary_orders``), with S and T of the output layer as one step; OUTPUT_S and OUTPUT_T are these
+two apart. IDLE takes no time: it fills up the rows of devices with fewer operations."""
+
+VOCABULARY_KINDS = (VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD, OUTPUT_S, OUTPUT_T)
+"""Of a device, whichever chunks it holds; in an order their chunk is the device's first."""
+
 
 Operation = tuple[int, int, int]
 """Kind, chunk, micro-batch."""
@@ -40,7 +47,11 @@ class Order:
 
     @property
     def splits_vocabulary(self) -> bool:
-        return bool((self.kind[0] == VOCABULARY).any())
+        return bool(np.isin(self.kind[0], (VOCABULARY, OUTPUT_S)).any())
+
+    @property
+    def runs_s_and_t_apart(self) -> bool:
+        return bool((self.kind[0] == OUTPUT_S).any())
 
     @property
     def splits_backward(self) -> bool:
@@ -54,16 +65,19 @@ def order_of_rows(
     """The order whose device i runs ``rows[i]``, with IDLE where a row is shorter than the longest.
 
     Raises ``ValueError`` unless every device runs, of each of its chunks and every micro-batch, F and B once,
-    or, on all devices, F, I and W once.
+    or, on all devices, F, I and W once; and where any device runs S (``schedule`` is then the method of the
+    vocabulary), every device S, T and the two passes of the input once for every micro-batch.
     """
-    halves = any(kind == INPUT_GRAD for row in rows for kind, _, _ in row)
-    passes = (FORWARD, INPUT_GRAD, WEIGHT_GRAD) if halves else (FORWARD, BACKWARD)
+    kinds = {kind for row in rows for kind, _, _ in row}
+    passes = (FORWARD, INPUT_GRAD, WEIGHT_GRAD) if INPUT_GRAD in kinds else (FORWARD, BACKWARD)
+    shared = (OUTPUT_S, OUTPUT_T, INPUT_FORWARD, INPUT_BACKWARD) if OUTPUT_S in kinds else ()
     longest = max((len(row) for row in rows), default=0)
     table = np.zeros((len(rows), longest, 3), dtype=np.int32)
     table[:, :, 0] = IDLE
     for device, row in enumerate(rows):
         own = [c for c, where in enumerate(device_of_chunk) if where == device]
         expected = {(kind, chunk, k) for kind in passes for chunk in own for k in range(microbatches)}
+        expected |= {(kind, own[0] if own else 0, k) for kind in shared for k in range(microbatches)}
         given = [operation for operation in row if operation[0] != IDLE]
         if len(given) != len(expected) or set(given) != expected:
             wrong = sorted(set(given) ^ expected) or sorted({o for o in given if given.count(o) > 1})
