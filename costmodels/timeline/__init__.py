@@ -2,7 +2,7 @@
 
 from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
-from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts
+from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts, peak_open_softmaxes
 from costmodels.timeline.operations import (
     BACKWARD,
     FORWARD,
@@ -10,6 +10,8 @@ from costmodels.timeline.operations import (
     INPUT_BACKWARD,
     INPUT_FORWARD,
     INPUT_GRAD,
+    OUTPUT_S,
+    OUTPUT_T,
     VOCABULARY,
     WEIGHT_GRAD,
     Order,
@@ -38,6 +40,8 @@ __all__ = [
     "INPUT_FORWARD",
     "INPUT_GRAD",
     "NAMED_SCHEDULES",
+    "OUTPUT_S",
+    "OUTPUT_T",
     "SCHEDULES",
     "VOCABULARY",
     "VOCABULARY_METHODS",
@@ -57,6 +61,7 @@ __all__ = [
     "order_of_rows",
     "peak_activation",
     "peak_live_counts",
+    "peak_open_softmaxes",
     "schedule_order",
     "simulate",
     "stage_load_caps",

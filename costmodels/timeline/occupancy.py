@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from costmodels.timeline.operations import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, Order
+from costmodels.timeline.operations import BACKWARD, FORWARD, INPUT_GRAD, OUTPUT_S, OUTPUT_T, WEIGHT_GRAD, Order
 from costmodels.timeline.simulation import Timeline
 
 Counts = NDArray[np.int64]
@@ -41,6 +41,17 @@ def peak_live_counts(order: Order) -> Counts:
     where the backward pass is split, its W."""
     started, _, ended = _changes(order.kind)
     return np.asarray(np.cumsum(started - ended, axis=1, dtype=np.int64).max(axis=1))
+
+
+def peak_open_softmaxes(order: Order) -> Counts:
+    """[devices]: the most micro-batches between the start of their S and the end of their T; 1 where both run as
+    one step, 0 where the vocabulary is whole."""
+    if not order.runs_s_and_t_apart:
+        return np.full(order.devices, int(order.splits_vocabulary), dtype=np.int64)
+    began = (order.kind == OUTPUT_S).astype(np.int64)
+    ended = np.zeros_like(began)
+    ended[:, 1:] = order.kind[:, :-1] == OUTPUT_T
+    return np.asarray(np.cumsum(began - ended, axis=1).max(axis=1))
 
 
 def chunks_of_devices(order: Order) -> NDArray[np.intp]:
