@@ -2,19 +2,31 @@
 
 from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
-from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts
-from costmodels.timeline.orders import (
+from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts, peak_open_softmaxes
+from costmodels.timeline.operations import (
     BACKWARD,
     FORWARD,
+    IDLE,
     INPUT_BACKWARD,
     INPUT_FORWARD,
-    SCHEDULES,
+    INPUT_GRAD,
+    OUTPUT_S,
+    OUTPUT_T,
     VOCABULARY,
-    VOCABULARY_METHODS,
+    WEIGHT_GRAD,
     Order,
+    order_of_rows,
+)
+from costmodels.timeline.orders import schedule_order
+from costmodels.timeline.schedules import (
+    NAMED_SCHEDULES,
+    SCHEDULES,
+    VOCABULARY_METHODS,
+    NamedSchedule,
+    Placement,
     Schedule,
     VocabularyMethod,
-    schedule_order,
+    device_of_chunk,
 )
 from costmodels.timeline.simulation import Timeline, makespan_seconds, simulate
 from costmodels.timeline.vocabulary import VocabularySeconds
@@ -23,22 +35,33 @@ from costmodels.timeline.vocabulary_orders import vocabulary_order
 __all__ = [
     "BACKWARD",
     "FORWARD",
+    "IDLE",
     "INPUT_BACKWARD",
     "INPUT_FORWARD",
+    "INPUT_GRAD",
+    "NAMED_SCHEDULES",
+    "OUTPUT_S",
+    "OUTPUT_T",
     "SCHEDULES",
     "VOCABULARY",
     "VOCABULARY_METHODS",
+    "WEIGHT_GRAD",
+    "NamedSchedule",
     "Order",
+    "Placement",
     "Schedule",
     "Timeline",
     "VocabularyMethod",
     "VocabularySeconds",
     "any_split_bound",
+    "device_of_chunk",
     "makespan_bound",
     "makespan_seconds",
     "memory_over_time",
+    "order_of_rows",
     "peak_activation",
     "peak_live_counts",
+    "peak_open_softmaxes",
     "schedule_order",
     "simulate",
     "stage_load_caps",

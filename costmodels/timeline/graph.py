@@ -2,8 +2,8 @@
 
 An operation waits for the one before it on its device and for the one that feeds it: F of chunk c
 for F of chunk c - 1, B of chunk c for B of chunk c + 1 (the last chunk's B for its own F), of the
-same micro-batch. Its level is one more than the larger level of these two. Levels depend on the
-order alone, and a device has at most one operation in each.
+same micro-batch; I as B, and W for its own I. Its level is one more than the larger level of these
+two. Levels depend on the order alone, and a device has at most one operation in each.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.timeline.orders import FORWARD, Order
+from costmodels.timeline.operations import BACKWARD, FORWARD, IDLE, INPUT_GRAD, WEIGHT_GRAD, Order
 
 Index = NDArray[np.intp]
+
+_PART = np.zeros(IDLE + 1, dtype=np.intp)
+"""Of each kind: 0 the forward pass, 1 the backward pass or its first half, 2 its second half."""
+_PART[[FORWARD, BACKWARD, INPUT_GRAD, WEIGHT_GRAD]] = 0, 1, 1, 2
+_FED_BY_PART = np.array([0, 1, 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,8 +28,9 @@ class Graph:
     """The operations of an order sorted by level; N operations, row N stands for the start.
 
     ``row`` [devices, operations] is each operation's row. ``after`` and ``fed_by`` [N] are the rows
-    of its two predecessors. ``cost`` [N] picks from forward costs followed by backward costs;
-    ``lag`` [N] from the links followed by a zero. ``levels`` are the (first, last + 1) rows of each.
+    of its two predecessors. ``cost`` [N] picks from forward costs followed by backward costs (of I and
+    of W, where the order splits them) and a zero; ``lag`` [N] from the links followed by a zero.
+    ``levels`` are the (first, last + 1) rows of each.
     """
 
     row: Index
@@ -39,14 +45,15 @@ class Graph:
 def dependency_graph(order: Order) -> Graph:
     """The graph of ``order``. Raises ``ValueError`` if its devices wait for each other for ever."""
     devices, operations = order.kind.shape
-    total, last = devices * operations, order.chunks - 1
+    total = devices * operations
     fed_by, lag = _feeds(order)
     sorted_ids, levels = _sort_by_level(fed_by.reshape(devices, operations))
     row = np.empty(total + 1, dtype=np.intp)
     row[sorted_ids], row[total] = np.arange(total), total
     after = np.arange(total) - 1
     after[::operations] = total
-    cost = np.where(order.kind == FORWARD, order.chunk, order.chunk + last + 1).ravel()
+    cost = (_PART[order.kind] * np.intp(order.chunks) + order.chunk).ravel()
+    cost[order.kind.ravel() == IDLE] = order.chunks * (3 if order.splits_backward else 2)
     return Graph(
         row=row[:total].reshape(devices, operations),
         after=row[after[sorted_ids]],
@@ -61,14 +68,17 @@ def _feeds(order: Order) -> tuple[Index, Index]:
     """Of each operation, device by device: who feeds it, and over which link."""
     total, last = order.kind.size, order.chunks - 1
     kind, chunk, microbatch = order.kind.ravel(), order.chunk.ravel(), order.microbatch.ravel()
-    forward = kind == FORWARD
-    where = np.empty((2, order.chunks, order.microbatches), dtype=np.intp)
-    where[kind, chunk, microbatch] = np.arange(total)
-    turn = ~forward & (chunk == last)
-    source = np.where(forward, chunk - 1, np.minimum(chunk + 1, last))
-    fed_by = where[np.where(turn, FORWARD, kind), source, microbatch]
-    fed_by[forward & (chunk == 0)] = total
-    local = turn | (forward & (chunk == 0))
+    part = _PART[kind]
+    forward, weight_grad, idle = part == _PART[FORWARD], part == _PART[WEIGHT_GRAD], kind == IDLE
+    where = np.empty((3, order.chunks, order.microbatches), dtype=np.intp)
+    busy = np.flatnonzero(~idle)
+    where[part[busy], chunk[busy], microbatch[busy]] = busy
+    turn = (part == _PART[BACKWARD]) & (chunk == last)
+    source = np.where(forward, chunk - 1, np.where(weight_grad, chunk, np.minimum(chunk + 1, last)))
+    fed_by = where[np.where(turn, _PART[FORWARD], _FED_BY_PART[part]), source, microbatch]
+    nothing = idle | (forward & (chunk == 0))
+    fed_by[nothing] = total
+    local = turn | nothing | weight_grad
     return fed_by, np.where(local, last, np.minimum(chunk, source)).astype(np.intp)
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from costmodels.timeline.orders import VocabularyMethod, schedule_order
+from costmodels.timeline.orders import schedule_order
+from costmodels.timeline.schedules import VocabularyMethod
 from costmodels.timeline.simulation import makespan_seconds
 from costmodels.timeline.vocabulary import VocabularySeconds
 from costmodels.timeline.vocabulary_orders import vocabulary_order

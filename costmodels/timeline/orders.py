@@ -1,10 +1,11 @@
-"""In which order each pipeline device runs its operations.
+"""In which order each pipeline device runs its operations, for the schedules that have a name.
 
-A pipeline of ``p`` devices holds ``p v`` model chunks; chunk ``c`` lives on device ``c mod p`` and
-feeds chunk ``c + 1``. Every micro-batch passes forward (F) through all chunks and backward (B)
-through them in reverse. The three schedules here differ only in how many forwards a device runs
-before its first backward (its warm-up); after it, one forward alternates with one backward, and
-the backwards left over come last.
+A pipeline of ``p`` devices holds ``p v`` model chunks; chunk ``c`` feeds chunk ``c + 1``. Every micro-batch
+passes forward (F) through all chunks and backward (B, or its halves I and W) through them in reverse.
+``schedules`` lists the names; ``zero_bubble``, ``zero_bubble_v`` and ``building_blocks`` have the rules of
+those that split the backward pass. Of the others, chunk ``c`` lives on device ``c mod p``, and they differ
+only in how many forwards a device runs before its first backward (its warm-up); after it, one forward
+alternates with one backward, and the backwards left over come last.
 
 | schedule | warm-up of device i | source |
 |---|---|---|
@@ -16,62 +17,72 @@ Forwards of the interleaved schedule go through the device's chunks in groups of
 p micro-batches of its first chunk, the same p of its second, and so on; backwards likewise from
 its last chunk to its first. Older Megatron-LM ran all forwards first when m = p; it no
 longer does, and neither does this.
+
+Orders depend on p, v and m alone, never on times. With many micro-batches, rows of the others repeat from
+one micro-batch to the next: what is between the ramps is written once and repeated.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-Schedule = Literal["gpipe", "1f1b", "interleaved-1f1b"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
-
-VocabularyMethod = Literal["vocab-1", "vocab-2", "interlaced"]
-VOCABULARY_METHODS: tuple[VocabularyMethod, ...] = get_args(VocabularyMethod)
-
-FORWARD, BACKWARD, VOCABULARY, INPUT_FORWARD, INPUT_BACKWARD, INPUT_GRAD, WEIGHT_GRAD, IDLE = range(8)
-"""Kinds of operations. BACKWARD is a whole backward pass, INPUT_GRAD and WEIGHT_GRAD its two halves where
-a schedule runs them apart; VOCABULARY and the two INPUT passes exist where the vocabulary is split
-(``vocabulary_orders``). IDLE takes no time: it fills up the rows of devices with fewer operations."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Order:
-    """The operations of each device, in the order it runs them; arrays are read-only.
-
-    ``kind``, ``chunk`` and ``microbatch`` are [devices, operations];
-    ``device_of_chunk`` is [chunks]. Two orders are equal only if they are the same object.
-    """
-
-    schedule: Schedule | VocabularyMethod
-    devices: int
-    chunks_per_device: int
-    microbatches: int
-    kind: NDArray[np.int8]
-    chunk: NDArray[np.int32]
-    microbatch: NDArray[np.int32]
-    device_of_chunk: NDArray[np.int32]
-
-    @property
-    def chunks(self) -> int:
-        return self.devices * self.chunks_per_device
-
-    @property
-    def splits_vocabulary(self) -> bool:
-        return self.schedule in VOCABULARY_METHODS
+from costmodels.timeline.building_blocks import building_block_rows
+from costmodels.timeline.operations import BACKWARD, FORWARD, Operation, Order, frozen_order
+from costmodels.timeline.schedules import NAMED_SCHEDULES, SCHEDULES, Schedule, device_of_chunk
+from costmodels.timeline.zero_bubble import zero_bubble_rows
+from costmodels.timeline.zero_bubble_v import zero_bubble_v_rows
 
 
 @lru_cache(maxsize=512)
 def schedule_order(schedule: Schedule, stages: int, chunks_per_stage: int, microbatches: int) -> Order:
     """The order of a named schedule on ``stages`` devices with ``chunks_per_stage`` chunks each.
 
-    Raises ``ValueError`` if the schedule does not exist, a count is below one, ``gpipe`` or ``1f1b``
-    get several chunks per stage, or ``interleaved-1f1b`` gets one chunk per stage or a number of
-    micro-batches that is no multiple of ``stages``.
+    Raises ``ValueError`` if the schedule does not exist, a count is below one, the number of chunks per
+    stage is not the schedule's, or ``interleaved-1f1b`` gets a number of micro-batches that is no
+    multiple of ``stages``.
     """
     _check(schedule, stages, chunks_per_stage, microbatches)
+    named = NAMED_SCHEDULES[schedule]
+    if named.splits_backward:
+        table = _repeated(schedule, stages, microbatches)
+    else:
+        table = _alternating(schedule, stages, chunks_per_stage, microbatches)
+    placement = device_of_chunk(named.placement, stages, chunks_per_stage)
+    return frozen_order(schedule, table, placement, microbatches)
+
+
+def _repeated(schedule: Schedule, stages: int, microbatches: int) -> NDArray[np.int32]:
+    """The rule's own rows where micro-batches are few; else those of fewer, with the steady part, from one F
+    of the device's first chunk to the next, repeated."""
+    few = 4 * stages + 8
+    if microbatches <= few:
+        return _rule(schedule, stages, microbatches)
+    ramps, extra, steady = _rule(schedule, stages, few), microbatches - few, 2 * stages + 2
+    rows = []
+    for device, row in enumerate(ramps):
+        starts = [int(np.flatnonzero((row == (FORWARD, device, k)).all(axis=1))[0]) for k in (steady, steady + 1)]
+        period = row[starts[0] : starts[1]]
+        assert len(np.unique(period[:, :2], axis=0)) == len(period) == len(row) // few  # every pass once
+        later = np.arange(1, extra + 1)[:, None, None] * np.array([0, 0, 1])
+        again = (period[None] + later).reshape(-1, 3)
+        rows.append(np.concatenate([row[: starts[1]], again, row[starts[1] :] + np.array([0, 0, extra])]))
+    return np.array(rows, dtype=np.int32)
+
+
+@lru_cache(maxsize=64)
+def _rule(schedule: Schedule, stages: int, microbatches: int) -> NDArray[np.int32]:
+    rows: list[list[Operation]]
+    if schedule == "zb-v":
+        rows = zero_bubble_v_rows(stages, microbatches)
+    elif schedule == "v-half" or schedule == "v-min":
+        rows = building_block_rows(schedule, stages, microbatches)
+    else:
+        rows = zero_bubble_rows(stages, microbatches, 1 if schedule == "zb-h1" else 2)
+    return np.array(rows, dtype=np.int32)
+
+
+def _alternating(schedule: Schedule, stages: int, chunks_per_stage: int, microbatches: int) -> NDArray[np.int32]:
     passes = microbatches * chunks_per_stage
     warmup = np.minimum(_warmup(schedule, stages, chunks_per_stage, microbatches), passes)[:, None]
     index = np.arange(passes)[None, :]
@@ -83,28 +94,14 @@ def schedule_order(schedule: Schedule, stages: int, chunks_per_stage: int, micro
     microbatch = group * stages + index % stages
     device = np.arange(stages)[:, None]
 
-    kinds = np.empty((stages, 2 * passes), dtype=np.int8)
-    chunks, microbatch_of = np.empty_like(kinds, dtype=np.int32), np.empty_like(kinds, dtype=np.int32)
+    table = np.empty((stages, 2 * passes, 3), dtype=np.int32)
     for kind, at, chunk in (
         (FORWARD, forward_at, local * stages + device),
         (BACKWARD, backward_at, (chunks_per_stage - 1 - local) * stages + device),
     ):
-        np.put_along_axis(kinds, at, kind, axis=1)
-        np.put_along_axis(chunks, at, chunk, axis=1)
-        np.put_along_axis(microbatch_of, at, microbatch, axis=1)
-    placement = np.arange(stages * chunks_per_stage, dtype=np.int32) % stages
-    for array in (kinds, chunks, microbatch_of, placement):
-        array.flags.writeable = False
-    return Order(
-        schedule=schedule,
-        devices=stages,
-        chunks_per_device=chunks_per_stage,
-        microbatches=microbatches,
-        kind=kinds,
-        chunk=chunks,
-        microbatch=microbatch_of,
-        device_of_chunk=placement,
-    )
+        values = np.stack(np.broadcast_arrays(np.array(kind), chunk, microbatch), axis=-1)
+        np.put_along_axis(table, at[..., None], values, axis=1)
+    return table
 
 
 def _warmup(schedule: Schedule, stages: int, chunks: int, microbatches: int) -> NDArray[np.int64]:
@@ -123,10 +120,11 @@ def _check(schedule: str, stages: int, chunks: int, microbatches: int) -> None:
     for name, value in (("stages", stages), ("chunks_per_stage", chunks), ("microbatches", microbatches)):
         if value < 1:
             raise ValueError(f"{name}: {value} must be at least 1")
-    if schedule != "interleaved-1f1b":
-        if chunks != 1:
-            raise ValueError(f"chunks_per_stage: {schedule} has 1, not {chunks}; use interleaved-1f1b")
-    elif chunks == 1:
-        raise ValueError("chunks_per_stage: interleaved-1f1b needs at least 2 per stage; use 1f1b")
-    elif microbatches % stages:
-        raise ValueError(f"microbatches: interleaved-1f1b needs a multiple of the {stages} stages, not {microbatches}")
+    named = NAMED_SCHEDULES[schedule]
+    if named.chunks_per_device is None and chunks == 1:
+        raise ValueError(f"chunks_per_stage: {schedule} needs at least 2 per stage; use 1f1b")
+    if named.chunks_per_device not in (None, chunks):
+        hint = "; use interleaved-1f1b" if schedule in ("gpipe", "1f1b") else ""
+        raise ValueError(f"chunks_per_stage: {schedule} has {named.chunks_per_device}, not {chunks}{hint}")
+    if named.whole_rounds and microbatches % stages:
+        raise ValueError(f"microbatches: {schedule} needs a multiple of the {stages} stages, not {microbatches}")

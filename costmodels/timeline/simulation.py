@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.graph import Graph, dependency_graph
-from costmodels.timeline.orders import Order
+from costmodels.timeline.operations import Order
 from costmodels.timeline.vocabulary import VocabularySeconds, vocabulary_graph
 
 Seconds = NDArray[np.float64]
@@ -47,6 +47,17 @@ class Timeline:
         return np.asarray((self.end - self.start).sum(axis=-1))
 
     @property
+    def device_start_seconds(self) -> Seconds:
+        """[..., devices]: when each device starts its first operation."""
+        return np.asarray(self.start[..., 0])
+
+    @property
+    def span_seconds(self) -> Seconds:
+        """[..., devices]: from the start of each device's first operation to the end of its last, what a
+        zero-bubble schedule fills; the makespan has the ramp beside it."""
+        return self.device_end_seconds - self.device_start_seconds
+
+    @property
     def idle_seconds(self) -> Seconds:
         """[..., devices]: the bubble, makespan less busy time."""
         return self.makespan_seconds[..., None] - self.busy_seconds
@@ -58,15 +69,18 @@ def simulate(
     backward_seconds: ArrayLike,
     link_seconds: ArrayLike,
     vocabulary: VocabularySeconds | None = None,
+    weight_grad_seconds: ArrayLike | None = None,
 ) -> Timeline:
     """Times every operation of ``order``.
 
     ``forward_seconds`` and ``backward_seconds`` are [..., chunks], ``link_seconds`` [..., chunks - 1]
     (chunk c to c + 1, and back); the leading axes broadcast and may be absent. ``vocabulary`` goes
-    with the orders that have its passes, and only with them.
+    with the orders that have its passes, and only with them, as ``weight_grad_seconds`` [..., chunks]
+    goes with those that split the backward pass: ``backward_seconds`` is then of I alone.
     Raises ``ValueError`` on a wrong number of chunks or a negative duration.
     """
-    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds, vocabulary)
+    seconds = (forward_seconds, backward_seconds, link_seconds, vocabulary, weight_grad_seconds)
+    graph, batch, cost, lag = _prepare(order, *seconds)
     start, end = np.empty((2, len(cost), *order.kind.shape))
     for block in _blocks(order, len(cost)):
         ends = _relax(graph, cost[block], lag[block])
@@ -82,31 +96,44 @@ def makespan_seconds(
     backward_seconds: ArrayLike,
     link_seconds: ArrayLike,
     vocabulary: VocabularySeconds | None = None,
+    weight_grad_seconds: ArrayLike | None = None,
 ) -> Seconds:
     """[...]: the makespan alone; arguments and errors are ``simulate``'s."""
-    graph, batch, cost, lag = _prepare(order, forward_seconds, backward_seconds, link_seconds, vocabulary)
+    seconds = (forward_seconds, backward_seconds, link_seconds, vocabulary, weight_grad_seconds)
+    graph, batch, cost, lag = _prepare(order, *seconds)
     ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].max(axis=0) for block in _blocks(order, len(cost))]
     return np.concatenate(ends).reshape(batch) if ends else np.empty(batch)
 
 
 def check_costs(
-    order: Order, forward_seconds: ArrayLike, backward_seconds: ArrayLike, link_seconds: ArrayLike
-) -> tuple[tuple[int, ...], Seconds, Seconds, Seconds]:
-    """The leading axes, and the three arrays as floats, their last axis checked against the order."""
+    order: Order,
+    forward_seconds: ArrayLike,
+    backward_seconds: ArrayLike,
+    link_seconds: ArrayLike,
+    weight_grad_seconds: ArrayLike | None = None,
+) -> tuple[list[Seconds], Seconds]:
+    """Costs of the passes of each chunk, and links, as floats, their last axis checked against the order."""
+    if order.splits_backward != (weight_grad_seconds is not None):
+        wanted = "runs W apart; give its" if order.splits_backward else "runs no W apart; leave its"
+        raise ValueError(
+            f"weight_grad_seconds: {order.schedule} {wanted} seconds{'' if order.splits_backward else ' out'}"
+        )
     arrays: list[Seconds] = []
     for name, values, expected in (
         ("forward_seconds", forward_seconds, order.chunks),
         ("backward_seconds", backward_seconds, order.chunks),
+        ("weight_grad_seconds", weight_grad_seconds, order.chunks),
         ("link_seconds", link_seconds, order.chunks - 1),
     ):
+        if values is None:
+            continue
         array = np.asarray(values, dtype=np.float64)
         if array.ndim == 0 or array.shape[-1] != expected:
             raise ValueError(f"{name}: shape {array.shape} must end in {expected} for {order.chunks} chunks")
         if not (array >= 0).all():
             raise ValueError(f"{name}: {array.min()} must not be negative or undefined")
         arrays.append(array)
-    batch = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
-    return batch, arrays[0], arrays[1], arrays[2]
+    return arrays[:-1], arrays[-1]
 
 
 def _prepare(
@@ -115,25 +142,28 @@ def _prepare(
     backward_seconds: ArrayLike,
     link_seconds: ArrayLike,
     vocabulary: VocabularySeconds | None,
+    weight_grad_seconds: ArrayLike | None,
 ) -> tuple[Graph, tuple[int, ...], Seconds, Seconds]:
     """Graph, leading axes, and costs and lags as one row per cost vector."""
-    _, forward, backward, link = check_costs(order, forward_seconds, backward_seconds, link_seconds)
+    splits_vocabulary = order.splits_vocabulary
+    costs, link = check_costs(order, forward_seconds, backward_seconds, link_seconds, weight_grad_seconds)
     none = np.zeros(1)
-    costs, lags = [forward, backward], [link, none]
-    if order.splits_vocabulary:
+    lags = [link, none]
+    if splits_vocabulary:
         if vocabulary is None:
             raise ValueError(f"vocabulary: {order.schedule} has passes of its own; give their seconds")
         passes, collectives = vocabulary.checked(order.devices)
-        costs, lags = [*costs, *passes, none], [*lags, *collectives]
+        costs, lags = [*costs, *passes], [*lags, *collectives]
     elif vocabulary is not None:
         raise ValueError(f"vocabulary: {order.schedule} has no passes of its own; leave their seconds out")
+    costs = [*costs, none]
     batch = np.broadcast_shapes(*(part.shape[:-1] for part in (*costs, *lags)))
     rows = int(np.prod(batch))
     cost, lag = (
         np.concatenate([np.broadcast_to(part, (*batch, part.shape[-1])) for part in parts], axis=-1)
         for parts in (costs, lags)
     )
-    graph = vocabulary_graph(order) if order.splits_vocabulary else dependency_graph(order)
+    graph = vocabulary_graph(order) if splits_vocabulary else dependency_graph(order)
     return graph, batch, cost.reshape(rows, cost.shape[-1]), lag.reshape(rows, lag.shape[-1])
 
 

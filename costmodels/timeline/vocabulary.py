@@ -14,6 +14,11 @@ Interlaced, V(k) starts on all devices together, after a broadcast of X(k), its 
 of it, and devices stop for the sum of the lookups (IB of another micro-batch may run meanwhile). A
 wait for all devices is a tree of joins that take no time, so that every node of the graph waits for
 two others (``graph``).
+
+Orders that run S and T apart are any that an optimiser finds, over any placement of the chunks, with whole
+or halved backward passes. There X(k) is broadcast when F(k) of the last chunk ends, a reduction ends each
+pass that another waits for, and nothing else delays them: S(k) on all, then T(k) on all and, in vocab-2,
+the last chunk's B(k) or I(k), which in vocab-1 waits for T(k) on all.
 """
 
 from dataclasses import dataclass, fields
@@ -23,7 +28,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.graph import Graph, Index, level_order
-from costmodels.timeline.orders import BACKWARD, FORWARD, INPUT_BACKWARD, INPUT_FORWARD, VOCABULARY, Order
+from costmodels.timeline.operations import (
+    BACKWARD,
+    FORWARD,
+    IDLE,
+    INPUT_BACKWARD,
+    INPUT_FORWARD,
+    INPUT_GRAD,
+    OUTPUT_S,
+    OUTPUT_T,
+    VOCABULARY,
+    VOCABULARY_KINDS,
+    WEIGHT_GRAD,
+    Order,
+)
 
 Seconds = NDArray[np.float64]
 
@@ -66,15 +84,17 @@ LAGS = ("broadcast", "reduce", "lookup")
 
 @lru_cache(maxsize=64)
 def vocabulary_graph(order: Order) -> Graph:
-    """The graph of an order of ``vocabulary_orders``.
+    """The graph of an order with a split vocabulary.
 
-    Costs: F and B of each chunk, the five passes of ``VocabularySeconds`` of each device, zero. Lags:
-    the links, zero, the three collectives.
+    Costs: F and B of each chunk, or F, I and W, the five passes of ``VocabularySeconds`` of each device, zero.
+    Lags: the links, zero, the three collectives.
     """
     build = _Builder(order)
     build.pipeline()
     build.lookups()
-    if order.schedule == "interlaced":
+    if order.runs_s_and_t_apart:
+        build.apart()
+    elif order.schedule == "interlaced":
         build.lockstep()
     else:
         build.deferred(2 if order.schedule == "vocab-1" else 1)
@@ -92,9 +112,14 @@ class _Builder:
         self.fed_by = [-1] * len(self.after)
         self.no_lag = order.chunks - 1
         self.lag = [self.no_lag] * len(self.after)
-        self.node = np.full((5, self.devices, order.microbatches + 1), -1)
+        self.backward = INPUT_GRAD if order.splits_backward else BACKWARD
         device = np.broadcast_to(np.arange(self.devices)[:, None], order.kind.shape)
-        self.node[order.kind, device, order.microbatch] = ids
+        where = np.where(np.isin(order.kind, VOCABULARY_KINDS), device, order.chunk)  # a device's, or a chunk's
+        self.node = np.full((OUTPUT_T + 1, order.chunks, order.microbatches + 1), -1)
+        self.node[order.kind, where, order.microbatch] = ids
+
+    def on_all(self, kind: int, microbatch: int) -> list[int]:
+        return [int(node) for node in self.node[kind, : self.devices, microbatch]]
 
     def feed(self, node: int, source: int, lag: int) -> None:
         self.fed_by[node], self.lag[node] = source, lag
@@ -116,26 +141,42 @@ class _Builder:
         return self.order.chunks + LAGS.index(name)
 
     def pipeline(self) -> None:
-        """F and B along the stages; the last device's B is fed by the vocabulary."""
-        for device in range(1, self.devices):
+        """F, B or I, and W along the chunks; the last chunk's B or I is fed by the vocabulary."""
+        for chunk in range(self.order.chunks):
             for m in range(self.order.microbatches):
-                self.feed(self.node[FORWARD, device, m], self.node[FORWARD, device - 1, m], device - 1)
-                self.feed(self.node[BACKWARD, device - 1, m], self.node[BACKWARD, device, m], device - 1)
+                if chunk:
+                    self.feed(self.node[FORWARD, chunk, m], self.node[FORWARD, chunk - 1, m], chunk - 1)
+                    self.feed(self.node[self.backward, chunk - 1, m], self.node[self.backward, chunk, m], chunk - 1)
+                if self.order.splits_backward:
+                    self.feed(self.node[WEIGHT_GRAD, chunk, m], self.node[INPUT_GRAD, chunk, m], self.no_lag)
 
     def lookups(self) -> None:
         lag = self.collective("lookup")
         for m in range(self.order.microbatches):
-            done = self.join(list(self.node[INPUT_FORWARD, :, m]))
+            done = self.join(self.on_all(INPUT_FORWARD, m))
             self.feed(self.node[FORWARD, 0, m], done, lag)
             if self.order.schedule == "interlaced":
                 self._stop_for(done, m, lag)
-            for node in self.node[INPUT_BACKWARD, :, m]:
-                self.feed(node, self.node[BACKWARD, 0, m], lag)
+            for node in self.on_all(INPUT_BACKWARD, m):
+                self.feed(node, self.node[self.backward, 0, m], lag)
+
+    def apart(self) -> None:
+        """S and T wait for nothing but what they compute with."""
+        broadcast, reduce = self.collective("broadcast"), self.collective("reduce")
+        last = self.order.chunks - 1
+        for m in range(self.order.microbatches):
+            for node in self.on_all(OUTPUT_S, m):
+                self.feed(node, self.node[FORWARD, last, m], broadcast)
+            normalised = self.join(self.on_all(OUTPUT_S, m))
+            for node in self.on_all(OUTPUT_T, m):
+                self.feed(node, normalised, reduce)
+            done = normalised if self.order.schedule == "vocab-2" else self.join(self.on_all(OUTPUT_T, m))
+            self.feed(self.node[self.backward, last, m], done, reduce)
 
     def _stop_for(self, done: int, microbatch: int, lag: int) -> None:
         """Of each device, the next operation but IB after its lookup of ``microbatch``."""
         kind = self.order.kind.ravel()
-        for node in self.node[INPUT_FORWARD, :, microbatch]:
+        for node in self.on_all(INPUT_FORWARD, microbatch):
             follower = node + 1 + (kind[node + 1] == INPUT_BACKWARD)
             self.after[follower] = self.event(self.after[follower], done, lag)
 
@@ -152,15 +193,15 @@ class _Builder:
                     backward[last, k - delay] if delay <= k < self.order.microbatches + delay - 1 else steps[last, k]
                 )
                 issued = self.event(self.after[next_up], reduced, reduce)
-            for node in steps[:, k]:
+            for node in self.on_all(VOCABULARY, k):
                 self.feed(node, issued, broadcast)
-            reduced = self.join(list(steps[:, k]))
+            reduced = self.join(self.on_all(VOCABULARY, k))
             if 0 <= k + 1 - delay < self.order.microbatches:
                 self.feed(backward[last, k + 1 - delay], reduced, reduce)
 
     def lockstep(self) -> None:
         for k in range(self.order.microbatches):
-            steps = self.node[VOCABULARY, :, k]
+            steps = self.on_all(VOCABULARY, k)
             together = self.join([self.after[node] for node in steps])
             for node in steps:
                 self.feed(node, together, self.collective("broadcast"))
@@ -173,7 +214,7 @@ class _Builder:
         sorted_ids, levels = level_order(after, fed_by)
         row = np.empty(total + 1, dtype=np.intp)
         row[sorted_ids], row[total] = np.arange(total), total
-        cost = np.concatenate([self._cost(), np.full(total - order.kind.size, 7 * self.devices, dtype=np.intp)])
+        cost = np.concatenate([self._cost(), np.full(total - order.kind.size, self._blocks()[IDLE], dtype=np.intp)])
         return Graph(
             row=row[: order.kind.size].reshape(order.kind.shape),
             after=row[after[sorted_ids]],
@@ -183,12 +224,25 @@ class _Builder:
             levels=levels,
         )
 
+    def _blocks(self) -> Index:
+        """Where the costs of each kind begin: those of F, B or I, and W by chunk, those of the passes by device;
+        of IDLE, the zero."""
+        chunks, devices = self.order.chunks, self.devices
+        passes = chunks * (3 if self.order.splits_backward else 2)
+        found = np.zeros(OUTPUT_T + 1, dtype=np.intp)
+        found[[BACKWARD, INPUT_GRAD, WEIGHT_GRAD]] = chunks, chunks, 2 * chunks
+        found[[OUTPUT_S, VOCABULARY, OUTPUT_T, INPUT_FORWARD, INPUT_BACKWARD]] = passes + devices * np.arange(5)
+        found[IDLE] = passes + 5 * devices
+        return found
+
     def _cost(self) -> Index:
-        """F 0, B 1, V 2 (S alone), 3, 4 (T alone), IF 5, IB 6; times devices, plus the device."""
         kind, microbatch = self.order.kind, self.order.microbatch
-        block = np.array([0, 1, 3, 5, 6])[kind]
-        step = kind == VOCABULARY
-        if self.order.schedule != "interlaced":
-            block = np.where(step & (microbatch == 0), 2, block)
-            block = np.where(step & (microbatch == self.order.microbatches), 4, block)
-        return np.asarray(block * self.devices + np.arange(self.devices)[:, None], dtype=np.intp).ravel()
+        blocks = self._blocks()
+        block = blocks[kind]
+        if self.order.schedule != "interlaced":  # the first step is S alone, the last one T alone
+            step = kind == VOCABULARY
+            block = np.where(step & (microbatch == 0), blocks[OUTPUT_S], block)
+            block = np.where(step & (microbatch == self.order.microbatches), blocks[OUTPUT_T], block)
+        device = np.arange(self.devices)[:, None]
+        where = np.where(np.isin(kind, VOCABULARY_KINDS), device, np.where(kind == IDLE, 0, self.order.chunk))
+        return np.asarray(block + where, dtype=np.intp).ravel()

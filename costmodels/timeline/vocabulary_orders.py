@@ -25,16 +25,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from costmodels.timeline.orders import (
+from costmodels.timeline.operations import (
     BACKWARD,
     FORWARD,
     INPUT_BACKWARD,
     INPUT_FORWARD,
     VOCABULARY,
-    VOCABULARY_METHODS,
     Order,
-    VocabularyMethod,
 )
+from costmodels.timeline.schedules import VOCABULARY_METHODS, VocabularyMethod
 
 DELAY: dict[VocabularyMethod, int] = {"vocab-1": 2, "vocab-2": 1}
 """Barriers between S of a micro-batch and its B on the last device, each with a step V of its own."""

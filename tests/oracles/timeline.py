@@ -28,8 +28,10 @@ def makespan_by_scanning(
     forward: Sequence[float],
     backward: Sequence[float],
     link: Sequence[float],
+    weight_grad: Sequence[float] = (),
 ) -> tuple[float, dict[Operation, tuple[float, float]]]:
-    """Repeatedly starts the next operation of any device whose input has arrived."""
+    """Repeatedly starts the next operation of any device whose input has arrived. Kinds are F, B or I, and W."""
+    seconds = {"F": forward, "B": backward, "I": backward, "W": weight_grad}
     last = len(forward) - 1
     times: dict[Operation, tuple[float, float]] = {}
     free = [0.0] * len(rows)
@@ -44,9 +46,11 @@ def makespan_by_scanning(
             arrival = 0.0
             if kind == "F" and chunk > 0:
                 feeder, delay = ("F", chunk - 1, microbatch), link[chunk - 1]
-            elif kind == "B" and chunk < last:
-                feeder, delay = ("B", chunk + 1, microbatch), link[chunk]
-            elif kind == "B":
+            elif kind == "W":
+                feeder, delay = ("I", chunk, microbatch), 0.0
+            elif kind in "BI" and chunk < last:
+                feeder, delay = (kind, chunk + 1, microbatch), link[chunk]
+            elif kind in "BI":
                 feeder, delay = ("F", chunk, microbatch), 0.0
             else:
                 feeder, delay = None, 0.0
@@ -55,7 +59,7 @@ def makespan_by_scanning(
                     continue
                 arrival = times[feeder][1] + delay
             start = max(free[device], arrival)
-            end = start + (forward if kind == "F" else backward)[chunk]
+            end = start + seconds[kind][chunk]
             times[kind, chunk, microbatch] = (start, end)
             free[device] = end
             position[device] += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from costmodels.timeline import Order, schedule_order
+from costmodels.timeline import NAMED_SCHEDULES, SCHEDULES, Order, schedule_order
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,18 @@ class Pipeline:
     forward: list[float]
     backward: list[float]
     link: list[float]
+    weight_grad: list[float] | None
+
+    @property
+    def costs(self) -> tuple[list[float], list[float], list[float]]:
+        return self.forward, self.backward, self.link
 
 
 @st.composite
-def pipelines(draw: st.DrawFn, schedules: tuple[str, ...] = ("gpipe", "1f1b", "interleaved-1f1b")) -> Pipeline:
+def pipelines(draw: st.DrawFn, schedules: tuple[str, ...] = SCHEDULES) -> Pipeline:
     schedule = draw(st.sampled_from(schedules))
     stages = draw(st.integers(1, 6))
-    chunks = draw(st.integers(2, 3)) if schedule == "interleaved-1f1b" else 1
+    chunks = NAMED_SCHEDULES[schedule].chunks_per_device or draw(st.integers(2, 3))
     if schedule == "interleaved-1f1b":
         microbatches = stages * draw(st.integers(1, max(1, 10 // stages)))
     else:
@@ -33,4 +38,5 @@ def pipelines(draw: st.DrawFn, schedules: tuple[str, ...] = ("gpipe", "1f1b", "i
         forward=(rng.random(total) + 0.01).tolist(),
         backward=(2 * rng.random(total)).tolist(),
         link=(scale * rng.random(total - 1)).tolist(),
+        weight_grad=rng.random(total).tolist() if NAMED_SCHEDULES[schedule].splits_backward else None,
     )

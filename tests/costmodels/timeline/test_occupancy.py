@@ -34,12 +34,12 @@ def test_interleaving_holds_more_on_the_first_device(p: int, v: int) -> None:
 def test_the_peak_is_that_of_the_series_over_time(pipeline: Pipeline) -> None:
     # Second method: the running sum along the simulated timeline.
     order = pipeline.order
-    sizes = np.random.default_rng(order.microbatches).random((2, order.chunks))
-    timeline = simulate(order, pipeline.forward, pipeline.backward, pipeline.link)
-    peaks = peak_activation(order, sizes)
+    sizes, kept = np.random.default_rng(order.microbatches).random((2, 2, order.chunks))
+    timeline = simulate(order, *pipeline.costs, weight_grad_seconds=pipeline.weight_grad)
+    peaks = peak_activation(order, sizes, kept)
     for case in range(2):
         for device in range(order.devices):
-            seconds, alive = memory_over_time(order, timeline, device, sizes[case])
+            seconds, alive = memory_over_time(order, timeline, device, sizes[case], kept[case])
             assert (np.diff(seconds) >= 0).all()
             assert peaks[case, device] == pytest.approx(alive.max(), rel=1e-12)
             assert alive[-1] == pytest.approx(0, abs=1e-9)
@@ -54,9 +54,19 @@ def test_memory_over_time_steps_at_start_of_f_and_end_of_b() -> None:
     assert alive.tolist() == [5, 10, 5, 0]
 
 
+def test_what_w_keeps_may_outgrow_what_i_frees() -> None:
+    # By hand: zb-h1, p = 2, m = 2, device 1: F 5, I 7 (output gradients wait), F 12, I 14, W 7, W 0.
+    order = schedule_order("zb-h1", 2, 1, 2)
+    assert peak_activation(order, [0, 5], [0, 7]).tolist() == [0, 14]
+    timeline = simulate(order, [1, 1], [1, 1], [0], weight_grad_seconds=[1, 1])
+    assert memory_over_time(order, timeline, 1, [0, 5], [0, 7])[1].tolist() == [5, 7, 12, 14, 7, 0]
+
+
 def test_wrong_sizes_are_named() -> None:
     order = schedule_order("1f1b", 2, 1, 2)
     with pytest.raises(ValueError, match="must end in 2 chunks"):
         peak_activation(order, [1.0])
     with pytest.raises(ValueError, match="negative"):
         peak_activation(order, [1.0, -1.0])
+    with pytest.raises(ValueError, match="kept_for_weight_grad_bytes: shape"):
+        peak_activation(order, [1.0, 1.0], [1.0])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from costmodels.timeline import BACKWARD, FORWARD, schedule_order
-from costmodels.timeline.orders import Order
+from costmodels.timeline import BACKWARD, FORWARD, Order, schedule_order
 from tests.oracles.timeline import one_forward_one_backward
 
 

@@ -2,14 +2,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from costmodels.timeline import Order, makespan_seconds, schedule_order, simulate
+from costmodels.timeline import (
+    BACKWARD,
+    FORWARD,
+    IDLE,
+    INPUT_GRAD,
+    Order,
+    makespan_bound,
+    makespan_seconds,
+    order_of_rows,
+    peak_activation,
+    schedule_order,
+    simulate,
+)
 from tests.costmodels.timeline.strategies import Pipeline, pipelines
 from tests.oracles.timeline import Operation, makespan_by_scanning
 
 
 def rows(order: Order) -> list[list[Operation]]:
     return [
-        [("FB"[k], int(c), int(b)) for k, c, b in zip(*device, strict=True)]
+        [("FB---IW"[k], int(c), int(b)) for k, c, b in zip(*device, strict=True)]
         for device in zip(order.kind, order.chunk, order.microbatch, strict=True)
     ]
 
@@ -18,8 +30,8 @@ def rows(order: Order) -> list[list[Operation]]:
 @given(pipelines())
 def test_every_start_and_end_is_the_scanning_oracles(pipeline: Pipeline) -> None:
     order = pipeline.order
-    timeline = simulate(order, pipeline.forward, pipeline.backward, pipeline.link)
-    makespan, times = makespan_by_scanning(rows(order), pipeline.forward, pipeline.backward, pipeline.link)
+    timeline = simulate(order, *pipeline.costs, weight_grad_seconds=pipeline.weight_grad)
+    makespan, times = makespan_by_scanning(rows(order), *pipeline.costs, pipeline.weight_grad or ())
     expected = np.array([[times[operation] for operation in row] for row in rows(order)])
     np.testing.assert_allclose(timeline.start, expected[..., 0], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(timeline.end, expected[..., 1], rtol=1e-12, atol=1e-12)
@@ -100,3 +112,37 @@ def test_an_empty_batch_is_empty() -> None:
 def test_wrong_costs_are_named(forward: list[float], backward: list[float], link: list[float], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         simulate(schedule_order("1f1b", 2, 1, 2), forward, backward, link)
+
+
+def test_seconds_of_w_go_with_the_orders_that_run_it() -> None:
+    with pytest.raises(ValueError, match="zb-h1 runs W apart; give its seconds"):
+        simulate(schedule_order("zb-h1", 2, 1, 2), [1, 1], [1, 1], [0])
+    with pytest.raises(ValueError, match="1f1b runs no W apart; leave its seconds out"):
+        simulate(schedule_order("1f1b", 2, 1, 2), [1, 1], [1, 1], [0], weight_grad_seconds=[1, 1])
+
+
+def test_idle_operations_take_no_time() -> None:
+    # By hand: device 0 holds chunks 0 and 2, device 1 chunk 1, so device 1 runs half as many operations.
+    # F 0-1, 1-2 over, 2-3; then B (2 each) 3-5, 5-7 over, 7-9.
+    row = [(FORWARD, 0, 0), (FORWARD, 2, 0), (BACKWARD, 2, 0), (BACKWARD, 0, 0)]
+    order = order_of_rows("mine", [row, [(FORWARD, 1, 0), (BACKWARD, 1, 0)]], [0, 1, 0], 1)
+    assert order.kind[1].tolist() == [FORWARD, BACKWARD, IDLE, IDLE]
+    timeline = simulate(order, [1, 1, 1], [2, 2, 2], [0, 0])
+    assert timeline.device_end_seconds.tolist() == [9, 7]
+    assert timeline.busy_seconds.tolist() == [6, 3]
+    assert timeline.span_seconds.tolist() == [9, 6]
+    assert makespan_bound(order, [1, 1, 1], [2, 2, 2], [0, 0]) == 9
+    assert peak_activation(order, [3, 5, 4]).tolist() == [7, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong"),
+    [
+        ([[(FORWARD, 0, 0)]], r"device 0 runs \(kind, chunk, micro-batch\) \(1, 0, 0\)"),
+        ([[(FORWARD, 0, 0), (BACKWARD, 0, 0), (BACKWARD, 0, 0)]], r"\(1, 0, 0\)"),
+        ([[(FORWARD, 0, 0), (INPUT_GRAD, 0, 0)]], r"\(6, 0, 0\)"),
+    ],
+)
+def test_rows_that_miss_or_repeat_an_operation_are_refused(rows: list[list[tuple[int, int, int]]], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        order_of_rows("mine", rows, [0], 1)
