@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from costmodels.timeline import memory_over_time
-from costmodels.timeline.orders import IDLE
+from costmodels.timeline import IDLE
 from planner.exports.orders import LETTERS, VOCABULARY_PASSES
 from planner.exports.simulation import SimulatedStep, simulated_step
 from planner.plan import Plan

@@ -15,7 +15,7 @@ from costmodels.timeline import (
     schedule_order,
     vocabulary_order,
 )
-from costmodels.timeline.orders import IDLE, INPUT_GRAD, WEIGHT_GRAD
+from costmodels.timeline import IDLE, INPUT_GRAD, WEIGHT_GRAD
 from planner.plan import Plan
 
 LETTERS = {FORWARD: "F", BACKWARD: "B", INPUT_GRAD: "I", WEIGHT_GRAD: "W"}
