@@ -13,8 +13,8 @@ An operation acquires memory at its start and releases memory at its end, all on
 runs one operation at a time, so what it keeps alive follows from its order alone.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -51,9 +51,20 @@ class Edge:
     lag: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """``amount`` of memory on their device is alive from the start of ``first``'s to the end of ``last``'s
+    operation (lanes) of a micro-batch."""
+
+    first: int
+    last: int
+    amount: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperationGraph:
-    """``lanes`` and ``edges`` between them, for every one of ``microbatches``; ``cap`` [devices].
+    """``lanes`` and ``edges`` between them, for every one of ``microbatches``; ``cap`` [devices]; ``holds``
+    say from when to when what is acquired stays alive.
 
     ``kind``, ``chunk``, ``microbatch``, ``device``, ``seconds``, ``acquired`` and ``released`` are
     [operations], as are ``before``, ``after`` and ``lag`` [edges * microbatches] over operations.
@@ -63,6 +74,7 @@ class OperationGraph:
     microbatches: int
     lanes: tuple[Lane, ...]
     edges: tuple[Edge, ...]
+    holds: tuple[Hold, ...]
     cap: tuple[float, ...]
 
     def __len__(self) -> int:
@@ -147,6 +159,26 @@ class OperationGraph:
                     found.append(after)
         return tuple(found)
 
+    @cached_property
+    def descendants(self) -> tuple[frozenset[int], ...]:
+        """[lanes]: those that wait for it, directly or not, and itself."""
+        found: list[frozenset[int]] = [frozenset()] * len(self.lanes)
+        for lane in reversed(self.upstream):
+            found[lane] = frozenset([lane]).union(*(found[after] for after, _ in self.successors[lane]))
+        return tuple(found)
+
+    def reversed(self) -> "OperationGraph":
+        """Time run backwards: what waited is waited for, what was acquired is released. The orders of its
+        schedules, read backwards with micro-batch k named m - 1 - k, are those of this graph."""
+        return OperationGraph(
+            devices=self.devices,
+            microbatches=self.microbatches,
+            lanes=tuple(replace(lane, acquired=lane.released, released=lane.acquired) for lane in self.lanes),
+            edges=tuple(Edge(edge.after, edge.before, edge.lag) for edge in self.edges),
+            holds=tuple(Hold(hold.last, hold.first, hold.amount) for hold in self.holds),
+            cap=self.cap,
+        )
+
     def orders(self, rows: Iterable[Iterable[tuple[Kind, int, int]]]) -> Orders:
         """Device orders given as (kind, chunk, micro-batch), a vocabulary pass with any chunk.
 
@@ -183,6 +215,7 @@ def operation_graph(problem: ScheduleProblem) -> OperationGraph:
         microbatches=problem.microbatches,
         lanes=tuple(lanes),
         edges=tuple(edges),
+        holds=tuple(hold for hold in _holds(problem, lanes) if hold.amount),
         cap=tuple(map(float, problem.memory_cap)),
     )
 
@@ -262,3 +295,19 @@ def _add_vocabulary(problem: ScheduleProblem, lanes: list[Lane], edges: list[Edg
         behind_all(first_half, [*second_half, last_backward])
     lookup_gradients = on_all(Kind.IB, vocabulary.input_backward_seconds, nothing, nothing)
     edges.extend(Edge(first_backward, one, barrier) for one in lookup_gradients)
+
+
+def _holds(problem: ScheduleProblem, lanes: list[Lane]) -> Iterator[Hold]:
+    chunks = problem.chunks
+    for c in range(chunks):
+        if not problem.split_backward:
+            yield Hold(c, chunks + c, problem.activation[c])
+            continue
+        by_input, by_weight = problem.released_by_input_grad[c], problem.released_by_weight_grad[c]
+        yield Hold(c, chunks + c, max(0.0, by_input))
+        yield Hold(c, 2 * chunks + c, min(by_weight, problem.activation[c]))
+        yield Hold(chunks + c, 2 * chunks + c, max(0.0, -by_input))
+    first = {lane.device: number for number, lane in enumerate(lanes) if lane.kind is Kind.S}
+    second = {lane.device: number for number, lane in enumerate(lanes) if lane.kind is Kind.T}
+    for device, number in first.items():
+        yield Hold(number, second[device], lanes[number].acquired)
