@@ -13,6 +13,7 @@ COMMANDS = {
     "validate": "Re-derive every constraint and figure of a plan.",
     "explain": "What binds in a plan, and why an alternative lost.",
     "diff": "What changed between two plans, and what it does.",
+    "schedule": "The best schedule of one pipeline, from its own small file.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",
     "cases": "Bundled clusters, models and jobs: list them, run them.",
     "schema": "JSON Schema of the specs and of the plan document.",
