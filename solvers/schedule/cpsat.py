@@ -279,14 +279,21 @@ def _kept_edges(graph: OperationGraph, kept: set[int]) -> list[tuple[int, int, f
 
 def _run(solver: "cp_model.CpSolver", model: "cp_model.CpModel", teller: Any) -> tuple[Any, bool]:
     """The status, and whether Ctrl-C ended the search: the solver runs in a thread of its own, so that
-    Python hears it."""
+    Python hears it. An event tells its end: ``Thread.join`` takes a thread for dead once it is interrupted."""
     statuses: list[Any] = []
-    thread = threading.Thread(target=lambda: statuses.append(solver.solve(model, teller)), daemon=True)
-    interrupted = False
-    thread.start()
-    while thread.is_alive():
+    done = threading.Event()
+
+    def solve() -> None:
         try:
-            thread.join(0.2)
+            statuses.append(solver.solve(model, teller))
+        finally:
+            done.set()
+
+    threading.Thread(target=solve, daemon=True).start()
+    interrupted = False
+    while not done.is_set():
+        try:
+            done.wait(0.2)
         except KeyboardInterrupt:
             interrupted = True
             solver.stop_search()
