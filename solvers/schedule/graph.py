@@ -13,9 +13,11 @@ An operation acquires memory at its start and releases memory at its end, all on
 runs one operation at a time, so what it keeps alive follows from its order alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 import numpy as np
@@ -64,7 +66,8 @@ class Hold:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperationGraph:
     """``lanes`` and ``edges`` between them, for every one of ``microbatches``; ``cap`` [devices]; ``holds``
-    say from when to when what is acquired stays alive.
+    say from when to when what is acquired stays alive. ``upstream`` is all lanes, each behind those it waits
+    for and before those that take more memory than it does: in this order one micro-batch alone needs least.
 
     ``kind``, ``chunk``, ``microbatch``, ``device``, ``seconds``, ``acquired`` and ``released`` are
     [operations], as are ``before``, ``after`` and ``lag`` [edges * microbatches] over operations.
@@ -76,6 +79,7 @@ class OperationGraph:
     edges: tuple[Edge, ...]
     holds: tuple[Hold, ...]
     cap: tuple[float, ...]
+    upstream: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.lanes) * self.microbatches
@@ -148,18 +152,6 @@ class OperationGraph:
         return tuple(tuple((e.before, e.lag) for e in self.edges if e.after == n) for n in range(len(self.lanes)))
 
     @cached_property
-    def upstream(self) -> tuple[int, ...]:
-        """All lanes, each behind those it waits for."""
-        waits = [len(before) for before in self.predecessors]
-        found = [lane for lane, count in enumerate(waits) if not count]
-        for lane in found:
-            for after, _ in self.successors[lane]:
-                waits[after] -= 1
-                if not waits[after]:
-                    found.append(after)
-        return tuple(found)
-
-    @cached_property
     def descendants(self) -> tuple[frozenset[int], ...]:
         """[lanes]: those that wait for it, directly or not, and itself."""
         found: list[frozenset[int]] = [frozenset()] * len(self.lanes)
@@ -177,6 +169,7 @@ class OperationGraph:
             edges=tuple(Edge(edge.after, edge.before, edge.lag) for edge in self.edges),
             holds=tuple(Hold(hold.last, hold.first, hold.amount) for hold in self.holds),
             cap=self.cap,
+            upstream=self.upstream[::-1],
         )
 
     def orders(self, rows: Iterable[Iterable[tuple[Kind, int, int]]]) -> Orders:
@@ -217,6 +210,7 @@ def operation_graph(problem: ScheduleProblem) -> OperationGraph:
         edges=tuple(edges),
         holds=tuple(hold for hold in _holds(problem, lanes) if hold.amount),
         cap=tuple(map(float, problem.memory_cap)),
+        upstream=_upstream(lanes, edges),
     )
 
 
@@ -295,6 +289,24 @@ def _add_vocabulary(problem: ScheduleProblem, lanes: list[Lane], edges: list[Edg
         behind_all(first_half, [*second_half, last_backward])
     lookup_gradients = on_all(Kind.IB, vocabulary.input_backward_seconds, nothing, nothing)
     edges.extend(Edge(first_backward, one, barrier) for one in lookup_gradients)
+
+
+def _upstream(lanes: list[Lane], edges: list[Edge]) -> tuple[int, ...]:
+    waits = Counter(edge.after for edge in edges)
+    following: dict[int, list[int]] = {}
+    for edge in edges:
+        following.setdefault(edge.before, []).append(edge.after)
+    ready = [(lane.acquired - lane.released, number) for number, lane in enumerate(lanes) if not waits[number]]
+    heapify(ready)
+    found = []
+    while ready:
+        _, number = heappop(ready)
+        found.append(number)
+        for after in following.get(number, ()):
+            waits[after] -= 1
+            if not waits[after]:
+                heappush(ready, (lanes[after].acquired - lanes[after].released, after))
+    return tuple(found)
 
 
 def _holds(problem: ScheduleProblem, lanes: list[Lane]) -> Iterator[Hold]:

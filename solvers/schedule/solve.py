@@ -38,8 +38,11 @@ MOST_EXACT = 700
 MOST_ON_DEVICE = 800
 """Operations of one device up to which it is solved alone for a bound."""
 
+QUICK_ROUNDS = 200
+"""Improvements before the exact model."""
+
 QUICK_OPERATIONS = 150_000
-"""Operations placed in the improvement before the exact model; a second or so."""
+"""Operations placed in them, if four rounds do not place more: a second or so."""
 
 
 def solve_schedule(
@@ -156,7 +159,7 @@ class _Run:
             if self.met:
                 return
             self.in_time()
-        self.improve(at_most=max(4, QUICK_OPERATIONS // len(self.graph)))
+        self.improve(at_most=min(QUICK_ROUNDS, max(4, QUICK_OPERATIONS // len(self.graph))))
 
     def quick_orders(self) -> Iterator[Orders]:
         yield from steady_orders(self.graph)
