@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.infeasibility import Infeasibility as Infeasibility
+    from planner.pipeline import Pipeline as Pipeline
+    from planner.pipeline import load_pipeline as load_pipeline
     from planner.plan import Plan as Plan
     from planner.plan import PlanError as PlanError
+    from planner.plan.schedule_result import ScheduleResult as ScheduleResult
     from planner.predict import Prediction as Prediction
     from planner.predict import predict as predict
+    from planner.schedule import plan_schedule as plan_schedule
     from planner.solve import Outcome as Outcome
     from planner.solve import SolveOptions as SolveOptions
     from planner.solve import solve as solve
@@ -36,14 +40,18 @@ HOMES = {
     "IllegalConfiguration": "planner.space",
     "Infeasibility": "planner.infeasibility",
     "Outcome": "planner.solve",
+    "Pipeline": "planner.pipeline",
     "Plan": "planner.plan",
     "PlanError": "planner.plan",
     "Prediction": "planner.predict",
+    "ScheduleResult": "planner.plan.schedule_result",
     "SolveOptions": "planner.solve",
     "SpecError": "planner.specs",
     "load_cluster": "planner.specs",
     "load_model": "planner.specs",
+    "load_pipeline": "planner.pipeline",
     "make_job": "planner.specs",
+    "plan_schedule": "planner.schedule",
     "predict": "planner.predict",
     "solve": "planner.solve",
     "validate": "planner.validate",

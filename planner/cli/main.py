@@ -14,6 +14,7 @@ COMMANDS = {
     "explain": "What binds in a plan, and why an alternative lost.",
     "diff": "What changed between two plans, and what it does.",
     "export": "Files for a runtime from a plan.",
+    "schedule": "The best schedule of one pipeline, from its own small file.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",
     "cases": "Bundled clusters, models and jobs: list them, run them.",
     "schema": "JSON Schema of the specs and of the plan document.",

@@ -6,11 +6,13 @@ from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
+from planner.specs.pipeline import PipelineSpec
 
 __all__ = [
     "ClusterSpec",
     "JobSpec",
     "ModelSpec",
+    "PipelineSpec",
     "Problem",
     "Problems",
     "SpecError",
