@@ -9,7 +9,6 @@ from costmodels.configuration import Configuration
 from planner.plan.stages import Stage
 from planner.validate.structure import vocabulary_share
 
-
 V_SHAPED = ("zb-v", "v-half", "v-min")
 """Schedules that hold both ends of the model on one stage."""
 

@@ -166,7 +166,12 @@ def test_levels_of_some_layers_as_text() -> None:
 
 def test_the_first_layers_of_each_chunk_are_recomputed() -> None:
     """Megatron-Core counts anew in every chunk of a stage (``TransformerBlock._checkpointed_forward``)."""
-    assert recomputed_layers("full:2", [1, 3, 0, 4], [0, 1, 0, 1]) == [[True], [True, True, False], [], [True, True, False, False]]
+    assert recomputed_layers("full:2", [1, 3, 0, 4], [0, 1, 0, 1]) == [
+        [True],
+        [True, True, False],
+        [],
+        [True, True, False, False],
+    ]
 
 
 def test_every_kth_layer_is_counted_through_all_chunks_of_a_stage() -> None:
