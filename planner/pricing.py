@@ -22,7 +22,7 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel, price_cut
-from costmodels.timeline import makespan_bound, peak_activation, peak_live_counts
+from costmodels.timeline import least_alive, makespan_bound, peak_activation, peak_live_counts
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition
 
@@ -112,9 +112,9 @@ class Pricing:
         (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
         micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1). That chunk
         costs at most W / (p v) plus one item (any chain can be cut so, and the largest chunk is least),
-        which limits its layers. Where weight gradients run apart, each chunk of ``_first_live`` is whole just
-        before a stage's first backward pass. Where some layers are recomputed, here all are as to bytes kept and none
-        as to seconds, which their cut goes by.
+        which limits its layers. Where weight gradients run apart, ``least_alive`` says what a stage keeps of
+        its first chunk, of its last, and of either for its weight gradient. Where some layers are recomputed,
+        here all are as to bytes kept and none as to seconds, which their cut goes by.
         """
         columns = step.columns
         kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
@@ -123,7 +123,8 @@ class Pricing:
             return np.vstack([table[kinds], table[kinds].min(axis=0)])
 
         load = step.kept.forward_seconds + step.kept.backward_seconds
-        state, saved, cost = (with_lightest(table) for table in (step.state.total, step.saved_bytes, load))
+        tables = (step.state.total, step.saved_bytes, step.weight_grad_bytes, load)
+        state, saved, kept, cost = (with_lightest(table) for table in tables)
         after = 1 + len(self.model.kinds)  # prediction layers and head: one item of the cut
         largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
         in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
@@ -138,12 +139,13 @@ class Pricing:
             interleaved = np.minimum(columns.pp, 2 * later + 1)
             last_live = np.minimum(step.microbatches, np.where(columns.vp == 1, later + 1, interleaved))
             live = np.where(columns.vp == 1, last_live, np.minimum(step.microbatches, columns.pp))
-            live, last_live = _first_live(columns, step.microbatches, stage, live, last_live)
+            live, last_live, waiting = _alive(columns, step.microbatches, stage, live, last_live)
+            much, little = state + saved * live + kept * waiting, state + saved * last_live + kept * waiting
             free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == ending) * last
             held = np.where(
-                in_last * (state + saved * last_live) > free,
-                free / (state + saved * last_live),
-                (free + in_last * saved * (live - last_live)) / (state + saved * live),
+                in_last * little > free,
+                free / little,
+                (free + in_last * (much - little)) / much,
             )
             room += np.where(stage < columns.pp, np.maximum(np.floor(held * (1 + 1e-12)), 0), 0)
         needed = np.append(step.chain.counts[kinds], step.chain.decoder_layers)
@@ -210,10 +212,10 @@ class Pricing:
     def _cut(self, step: StepModel, i: int) -> Cut:
         """One chunk a stage: the cut that fits with the least bound on its 1F1B makespan. Interleaved:
         the cut with the least largest chunk, if it fits (a stage's chunks share its memory). Where some
-        layers are recomputed, as though none were: the cut balanced without a look at memory, or the one
-        that respects it, if either fits as it is."""
-        if step.partly[i]:
-            return self._cut_of_some_layers(step, i)
+        layers are recomputed, as though none were, and where weight gradients run apart: the cut balanced
+        without a look at memory, or the one that respects it, if either fits as it is."""
+        if step.partly[i] or step.columns.splits_backward[i]:
+            return self._either_cut(step, i)
         memory = self._chunk_memory(step, i) if step.columns.vp[i] == 1 else None
         boundaries, shortfall = self._balanced(step, i, memory)
         if boundaries is None:
@@ -221,7 +223,7 @@ class Pricing:
             return Cut(boundaries=None, shortfall_bytes=shortfall * fragments)
         return self._checked(step, i, boundaries)
 
-    def _cut_of_some_layers(self, step: StepModel, i: int) -> Cut:
+    def _either_cut(self, step: StepModel, i: int) -> Cut:
         balanced, _ = self._balanced(step, i, memory=None)
         assert balanced is not None  # without memory to respect there always is a cut
         found = self._checked(step, i, balanced)
@@ -303,19 +305,14 @@ class Pricing:
         return self.columns.row(index)
 
 
-def _first_live(
+def _alive(
     columns: Columns, microbatches: Degree, stage: int, live: Column, last_live: Column
-) -> tuple[Column, Column]:
-    """Whole micro-batches on a stage just before its first backward pass: of all its chunks but the last, and
-    of the last. Given those of 1F1B and interleaved 1F1B; at least as many in zb-h1, 2 (p - i) - 1 in zb-h2,
-    2 p - 1 - i and i + 1 in zb-v, one of each in v-half and v-min (``costmodels.timeline``)."""
-    if not columns.splits_backward.any():
-        return live, last_live
-    later = columns.pp - 1 - stage
-    zb_h2, zb_v, v_half, v_min = (
-        columns.schedule == PIPELINE_SCHEDULES.index(name) for name in ("zb-h2", "zb-v", "v-half", "v-min")
-    )
-    squeezed = v_half | v_min
-    first = np.where(zb_h2, 2 * later + 1, np.where(zb_v, columns.pp + later, np.where(squeezed, 1, live)))
-    last = np.where(zb_h2, 2 * later + 1, np.where(zb_v, stage + 1, np.where(squeezed, 1, last_live)))
-    return np.minimum(first, microbatches), np.minimum(last, microbatches)
+) -> tuple[Column, Column, Column]:
+    """``live`` and ``last_live`` with those of schedules that split the backward pass in their place, and the
+    micro-batches that wait for their weight gradient alone."""
+    waiting = np.zeros(len(columns))
+    for number in np.unique(columns.schedule[columns.splits_backward]):
+        some = columns.schedule == number
+        found = least_alive(PIPELINE_SCHEDULES[number], stage, columns.pp[some], microbatches[some])
+        live[some], last_live[some], waiting[some] = found
+    return live, last_live, waiting

@@ -2,6 +2,7 @@
 
 from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
+from costmodels.timeline.least_alive import least_alive
 from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts, peak_open_softmaxes
 from costmodels.timeline.operations import (
     BACKWARD,
@@ -55,6 +56,7 @@ __all__ = [
     "VocabularySeconds",
     "any_split_bound",
     "device_of_chunk",
+    "least_alive",
     "makespan_bound",
     "makespan_seconds",
     "memory_over_time",

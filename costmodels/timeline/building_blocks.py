@@ -16,7 +16,10 @@ operation of its block whose input is there, ahead of earlier ones too, so long 
 forwards passed over stay within the cap. In between it keeps to the block's slots.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.timeline.operations import FORWARD, INPUT_GRAD, WEIGHT_GRAD, Operation
 
@@ -25,14 +28,17 @@ PERIOD = 6
 NEVER = 1 << 60
 
 
-def offsets(block: Block, devices: int, device: int) -> tuple[int, int, int, int]:
+Whole = TypeVar("Whole", int, NDArray[np.int64])
+
+
+def offsets(block: Block, devices: Whole, device: int) -> tuple[Whole, Whole, Whole, Whole]:
     """Slots of micro-batch 0: F of the first chunk, of the second, I of the second, of the first."""
     p, i = devices, device
     if block == "v-half":
-        gap = 0 if p % 2 else 3
-        return 2 * i, 3 * p - 2 - i, 3 * p - 1 + 2 * i + gap, 6 * p - 2 - i + gap
-    gap = 0 if p % 3 else 2
-    return i, 2 * p - 1 - i, 2 * p + i + gap, 4 * p - 1 - i + gap
+        gap = 3 * (p % 2 == 0)
+        return 0 * p + 2 * i, 3 * p - 2 - i, 3 * p - 1 + 2 * i + gap, 6 * p - 2 - i + gap
+    gap = 2 * (p % 3 == 0)
+    return 0 * p + i, 2 * p - 1 - i, 2 * p + i + gap, 4 * p - 1 - i + gap
 
 
 def cap(block: Block, devices: int) -> int:

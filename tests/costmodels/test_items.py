@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from costmodels.architecture import LayerKind, Mlp, Model, Moe
+from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
-from costmodels.configuration import Configuration, Job
+from costmodels.configuration import Configuration, Job, Precision
 from costmodels.items import ItemCosts, chain_of, item_costs
 from costmodels.layers import attended_keys
 from costmodels.operators import System
@@ -16,16 +16,14 @@ LEVELS = ("none", "selective", "full")
 NONE, SELECTIVE, FULL = range(3)
 
 
-def costs(model: Model, configuration: Configuration, **job: object) -> ItemCosts:
+def system_of(job: Job) -> System:
     machine = cluster(nodes=4)
+    return System.of(machine, load_calibration(machine.gpu), job)
+
+
+def costs(model: Model, configuration: Configuration, **job: object) -> ItemCosts:
     task = Job(**{"global_batch": 64, "sequence_length": 2048, **job})  # type: ignore[arg-type]
-    system = System(
-        cluster=machine,
-        calibration=load_calibration(machine.gpu),
-        precision=task.precision,
-        tensor_overlap=task.tensor_overlap,
-    )
-    return item_costs(model, task, Columns.of([configuration]).shards()[0], system, LEVELS)
+    return item_costs(model, task, Columns.of([configuration]).shards()[0], system_of(task), LEVELS)
 
 
 MODELS = [
@@ -208,3 +206,42 @@ def test_chain_runs_from_embedding_to_head_with_prediction_layers_before_it() ->
         "moe (multi-token prediction)",
         "head",
     ]
+
+
+@pytest.mark.parametrize("tp", [1, 2])
+def test_the_weight_gradient_of_a_gpt_layer_reads_32_sbh(tp: int) -> None:
+    """Paper: M_W = 32 sbh of the layer's M_B = 34 sbh + 5 as^2 b (arXiv 2401.10241 table 1): inputs h + h + h + 4 h
+    and output gradients 3 h + h + 4 h + h of four products in bf16. By hand over tp ranks with sequence
+    parallelism: inputs 14 / tp, gradients of column products (3 + 4) / tp, of row products whole, gathered."""
+    job = Job(global_batch=8, sequence_length=1024, attention="unfused", dropout=True)
+    shards = Columns.of([Configuration(tp=tp, sp=int(tp > 1), mbs=2)]).shards()[0]
+    attention = Attention(heads=16, kv_heads=16, head_dim=64, value_dim=64)
+    kind = LayerKind(name="gpt", attention=attention, block=Mlp(ffn=4096, gated=False), norm_parameters=2048)
+    model = Model(name="gpt", hidden=1024, vocabulary=32000, kinds=(kind,), layers=(0,) * 2)
+    costs = item_costs(model, job, shards, system_of(job), ["none", "full"])
+    sbh = 1024 * 2 * 1024
+    scores = 5 * 16 * 1024 * 1024 * 2
+    assert costs.saved_bytes[0, 1, 0] == (34 * sbh + scores) / tp
+    assert costs.weight_grad_bytes[1, 0] == (14 / tp + 14 / tp + 4) * sbh
+    # the head: its input, and the gradient of the logits, 32,000 columns padded over tp
+    assert costs.weight_grad_bytes[-1, 0] == 2 * sbh / tp + 2 * 1024 * 2 * 32000 / tp
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_experts_keep_their_tokens_and_gradients_in_the_precision_of_their_products(precision: Precision) -> None:
+    """By hand: 2 experts a token of 1,024 wide, gated, on one rank: inputs h + f, gradients 2 f + h of each copy;
+    beside them the router (bf16) and attention."""
+    job = Job(global_batch=8, sequence_length=1024, precision=precision)
+    shards = Columns.of([Configuration()]).shards()[0]
+    model = moe_model(layers=2, experts=4)
+    costs = item_costs(model, job, shards, system_of(job), ["none"])
+    moe = next(k for k, kind in enumerate(model.kinds) if isinstance(kind.block, Moe))
+    kind, h, element = model.kinds[moe], model.hidden, 2 if precision == "bf16" else 1
+    block, a = kind.block, kind.attention
+    assert isinstance(block, Moe)
+    width = (a.heads + 2 * a.kv_heads) * a.head_dim
+    experts = block.top_k * (h + 2 * block.ffn + block.ffn + h)
+    shared = 2 * block.shared_ffn + block.shared_ffn + h if block.shared_ffn else 0  # its input is the router's
+    attention = h + width + a.heads * a.head_dim + h
+    expected = element * 1024 * (experts + shared + attention) + 2 * 1024 * (h + block.experts)
+    assert costs.weight_grad_bytes[1 + moe, 0] == expected

@@ -113,6 +113,49 @@ def test_interleaved_chunks_alternate_between_the_stages() -> None:
     assert [items.tolist() for items in step.stage_items(0, (0, 2, 3, 4, 6))] == [[0, 1, 1], [1, 1, 2]]
 
 
+def test_weight_gradients_fill_what_two_stages_wait() -> None:
+    """By hand, the stages of 1F1B above: stage 1 runs F 2-6, I 6-11, F 11-15, I 15-20, W 20-23, W 23-26; stage 0
+    F 0-4, I 11-13, W 13-15, I 20-22, W 22-24. With a second of recompute a layer, I takes 2 more on each."""
+    price = price_cut(priced(Configuration(pp=2, dp=4, schedule="zb-h1")), 0, (0, 3, 6))
+    assert price.pipeline_seconds == 26
+    assert [stage.busy_seconds for stage in price.stages] == [12, 24]
+    assert [stage.memory.in_flight for stage in price.stages] == [2, 2]
+    again = price_cut(priced(Configuration(pp=2, dp=4, schedule="zb-h1"), recompute=(0, 1, 0)), 0, (0, 3, 6))
+    assert again.pipeline_seconds == 26 + 4
+
+
+def test_a_v_turns_on_the_last_stage_and_ends_on_the_first() -> None:
+    """By hand, chunks 0 and 3 on stage 0, 1 and 2 on stage 1: stage 0 F 0-1, 1-2, F3 3-6, I 6-10, W 10-12,
+    F3 12-15, I 15-19, W 19-21, I0 21-22, W 22-23, I0 23-24, W 24-25; stage 1 ends its last W at 23."""
+    step = priced(Configuration(pp=2, vp=2, dp=4, schedule="zb-v"))
+    price = price_cut(step, 0, (0, 2, 3, 4, 6))
+    assert [[c.forward_seconds for c in stage.chunks] for stage in price.stages] == [[1, 3], [1, 1]]
+    assert [items.tolist() for items in step.stage_items(0, (0, 2, 3, 4, 6))] == [[0, 1, 1, 2], [1, 1]]
+    assert price.pipeline_seconds == 25
+    assert [stage.busy_seconds for stage in price.stages] == [24, 12]
+    assert [stage.memory.in_flight for stage in price.stages] == [3, 4]
+
+
+def test_tied_embeddings_that_share_a_stage_are_held_once() -> None:
+    """By hand: in a V the embedding and the head stand on stage 0; 1F1B's last stage holds a copy."""
+    tied = replace(dense_model(), tied_embeddings=True)
+    apart = step_model(Configuration(pp=2, dp=4), model=tied).parameters[0]
+    together = step_model(Configuration(pp=2, vp=2, dp=4, schedule="v-half"), model=tied).parameters[0]
+    assert apart[-1, 0] - together[-1, 0] == PADDED * H
+    assert apart[:-1, 0].tolist() == together[:-1, 0].tolist()
+
+
+@pytest.mark.parametrize(("saved", "peaks"), [(10, [60, 42]), (1, [15, 24])])
+def test_what_waits_for_the_weight_gradient_is_in_the_memory_of_its_stage(saved: int, peaks: list[int]) -> None:
+    """By hand: zb-h1, two micro-batches, two stages of three items that keep ``saved`` each from F to I and 4 from
+    I to W. Stage 0 runs F F I W I W: 30 60 42 30 12 0, and with 1 for 10, 3 6 15 3 12 0; stage 1 runs F I F I
+    W W: 30 12 42 24 12 0, and 3 12 15 24 12 0."""
+    step = step_model(Configuration(pp=2, dp=4, schedule="zb-h1"))
+    ones = np.ones((3, 1))
+    step.costs = replace(step.costs, saved_bytes=saved * ones[None], weight_grad_bytes=4 * ones)
+    assert [stage.activations_bytes for stage in step.memory(0, (0, 3, 6))] == peaks
+
+
 # -- links between stages -----------------------------------------------------------------------
 
 MESSAGE = 2.0 * 2048 * H
@@ -127,6 +170,13 @@ MESSAGE = 2.0 * 2048 * H
         ({"pp": 3, "dp": 2}, 2, 3, [MESSAGE / 10, MESSAGE / 10]),  # ranks 0 1 | 2 3 | 4 5 over 0-2 | 3-5
         ({"pp": 2, "vp": 2, "dp": 4}, 1, 8, [MESSAGE / 100] * 3),
         ({"pp": 2, "vp": 2, "dp": 8}, 2, 8, [MESSAGE / 10] * 3),
+        ({"pp": 2, "vp": 2, "dp": 8, "schedule": "zb-v"}, 2, 8, [MESSAGE / 10, 0, MESSAGE / 10]),
+        (  # down through 4 stages, two a domain, turned on the last, and back
+            {"pp": 4, "vp": 2, "dp": 4, "schedule": "v-min"},
+            2,
+            8,
+            [MESSAGE / 100, MESSAGE / 10, MESSAGE / 100, 0, MESSAGE / 100, MESSAGE / 10, MESSAGE / 100],
+        ),
         ({"pp": 2, "dp": 4, "mbs": 2}, 1, 8, [2 * MESSAGE / 100]),
         ({"pp": 2, "cp": 2, "dp": 2}, 1, 8, [MESSAGE / 2 / 100]),
         ({"pp": 2, "tp": 4, "sp": 1}, 1, 8, [MESSAGE / 4 / 100]),

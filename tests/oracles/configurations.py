@@ -1,6 +1,7 @@
 """Configuration search by brute force: nested loops, legality spelled out again, every price full."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.configuration import Configuration, Job
@@ -9,8 +10,28 @@ from planner.predict import predict
 from planner.space import interleavings
 
 
-def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[Configuration]:
+def legal_configurations(
+    cluster: Cluster, model: Model, job: Job, allow: Collection[str] = ()
+) -> Iterator[Configuration]:
     """Every configuration of the stated space (docstring of ``planner.space``)."""
+    for plain in whole_1f1b(cluster, model, job):
+        if is_legal(cluster, model, job, plain):
+            yield plain
+        if plain.vp == 1 and plain.pp > 1 and "vocabulary" in allow:
+            for vocabulary in ("vocab-1", "vocab-2", "interlaced"):
+                split = replace(plain, vocabulary=vocabulary)
+                fits = plain.zero <= 1 and not model.tied_embeddings and not model.mtp_layers
+                if fits and is_legal(cluster, model, job, split):
+                    yield split
+        if plain.vp == 1 and plain.pp > 1 and "schedule" in allow:
+            for schedule in ("zb-h1", "zb-h2", "zb-v", "v-half", "v-min"):
+                halved = replace(plain, schedule=schedule, vp=1 if schedule.startswith("zb-h") else 2)
+                if is_legal(cluster, model, job, halved):
+                    yield halved
+
+
+def whole_1f1b(cluster: Cluster, model: Model, job: Job) -> Iterator[Configuration]:
+    """Combinations of all degrees, legal or not, with the default vocabulary and schedule."""
     gpus = cluster.nodes * cluster.gpus_per_node
     experts = [kind.block.experts for kind in model.kinds if isinstance(kind.block, Moe)]
     for tp in range(1, cluster.domain_gpus + 1):
@@ -26,7 +47,7 @@ def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[C
                                 for vp in interleavings(len(model.layers), pp):
                                     for zero in range(4):
                                         for recompute in levels(model, job):
-                                            configuration = Configuration(
+                                            yield Configuration(
                                                 tp=tp,
                                                 sp=sp,
                                                 cp=cp,
@@ -39,8 +60,6 @@ def legal_configurations(cluster: Cluster, model: Model, job: Job) -> Iterator[C
                                                 mbs=mbs,
                                                 recompute=recompute,
                                             )
-                                            if is_legal(cluster, model, job, configuration):
-                                                yield configuration
 
 
 def levels(model: Model, job: Job) -> list[str]:
@@ -83,7 +102,9 @@ def is_legal(cluster: Cluster, model: Model, job: Job, c: Configuration) -> bool
         return False
     if c.cp > 1 and (job.sequence_length % (2 * c.cp) or job.attention == "unfused"):
         return False
-    if c.pp * c.vp > len(model.layers) + 2 or (c.vp > 1 and (c.pp == 1 or microbatches % c.pp)):
+    if c.pp * c.vp > len(model.layers) + 2 or (
+        c.vp > 1 and (c.pp == 1 or (c.schedule == "1f1b" and microbatches % c.pp))
+    ):
         return False
     return not (c.zero and c.dp * c.cp == 1 and c.edp == 1)  # never better than zero=0
 

@@ -47,6 +47,34 @@ def test_pins_and_forbidden_kinds_hold(run: Run, job: list[str]) -> None:
     assert (parallel["tp"], parallel["recompute"], parallel["pp"], parallel["cp"]) == (2, "full", 1, 1)
 
 
+def test_schedules_are_searched_where_allowed(run: Run, job: list[str]) -> None:
+    plain, allowed = (json.loads(run("solve", *job, *more, "--json").stdout) for more in ((), ("--allow", "schedule")))
+    assert plain["inputs"]["options"]["allow"] == []
+    assert allowed["inputs"]["options"]["allow"] == ["schedule"]
+    counted = [document["certificate"]["searched"]["candidates"] for document in (plain, allowed)]
+    assert counted[1] > counted[0]
+    assert allowed["certificate"]["value"] <= plain["certificate"]["value"]
+    pinned = json.loads(run("solve", *job, "--pin", "schedule=zb-h1,pp=2", "--json").stdout)
+    assert (pinned["schedule"]["name"], pinned["schedule"]["placement"]) == ("zb-h1", "linear")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--allow", "shedule"), "'shedule' cannot be allowed; did you mean 'schedule'?"),
+        (("--allow", "tp"), "'tp' cannot be allowed; one of schedule, vocabulary."),
+        (("--allow", "schedule", "--pin", "schedule=zb-v"), "schedule: allowed, and also pinned or forbidden."),
+        (("--pin", "schedule=zb"), "schedule=zb: one of 1f1b, zb-h1"),
+    ],
+)
+def test_what_cannot_be_allowed_is_wrong_usage(
+    run: Run, job: list[str], arguments: tuple[str, ...], message: str
+) -> None:
+    result = run("solve", *job, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_infeasible_exits_with_4_and_says_by_how_much(run: Run) -> None:
     """405B parameters need at least 16 bytes each over all GPUs (weights 2, gradients 2, optimizer 12),
     6.5 TB; eight A100-40GB have 0.34 TB."""

@@ -1,0 +1,50 @@
+"""How much a stage keeps alive at the least, at one instant of the schedules that split the backward pass.
+
+Of stage i of p, m micro-batches: whole ones of the first chunk and of the second, and those that wait for
+their weight gradient alone.
+
+| schedule | when | first chunk | second | waiting |
+|---|---|---|---|---|
+| zb-h1 | after the last F before the first W | p - i | - | i (if m >= p) |
+| zb-h2 | the same | 2 (p - i) - 1 | - | 2 i (if m >= 2 p - 1) |
+| zb-v | before the first I | 2 p - 1 - i | i + 1 | - |
+| v-half, v-min | at an F of the first chunk, between the ramps | 1 + (I - F of it) // 6 | (I - F of it) // 6 | - |
+
+The last row by the slots of ``building_blocks``, where m >= p + 3 leaves something between the ramps, else one
+of each. All at most m.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodels.timeline.building_blocks import PERIOD, offsets
+from costmodels.timeline.schedules import Schedule
+
+Counts = NDArray[np.int64]
+
+
+def least_alive(schedule: Schedule, stage: int, stages: Counts, microbatches: Counts) -> tuple[Counts, Counts, Counts]:
+    """Of each pair of ``stages`` and ``microbatches``: micro-batches of the first chunk and of the second (of one
+    chunk, the same twice), and waiting ones. Where ``stage`` is none of the stages the counts mean nothing.
+
+    Raises ``ValueError`` for a schedule without halves of the backward pass.
+    """
+    p, m, later = stages, microbatches, stages - stage
+    none = np.zeros_like(p)
+    if schedule == "zb-h1":
+        first = second = later
+        waiting = np.where(m >= p, stage, 0)
+    elif schedule == "zb-h2":
+        first = second = 2 * later - 1
+        waiting = np.where(m >= 2 * p - 1, 2 * stage, 0)
+    elif schedule == "zb-v":
+        first, second, waiting = p + later - 1, none + stage + 1, none
+    elif schedule == "v-half" or schedule == "v-min":
+        forward, second_forward, second_back, back = offsets(schedule, p, stage)
+        between = m >= p + 3
+        first = np.where(between, 1 + (back - forward) // PERIOD, 1)
+        second = np.where(between, (second_back - second_forward) // PERIOD, 1)
+        waiting = none
+    else:
+        raise ValueError(f"schedule: {schedule} runs whole backward passes")
+    return np.minimum(first, m), np.minimum(second, m), waiting
