@@ -93,6 +93,7 @@ def solve(
         bounds,
         refine=pricing.refine,
         evaluate=pricing.evaluate,
+        sharpen=pricing.sharpen,
         keep=options.top_k,
         gap=options.gap,
         stop=NoLimit() if left is None else MaxSeconds(left),

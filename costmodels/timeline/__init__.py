@@ -16,7 +16,8 @@ from costmodels.timeline.orders import (
     VocabularyMethod,
     schedule_order,
 )
-from costmodels.timeline.simulation import Timeline, makespan_seconds, simulate
+from costmodels.timeline.simulation import Timeline, device_end_seconds, makespan_seconds, simulate
+from costmodels.timeline.stage_bounds import stage_bounds
 from costmodels.timeline.vocabulary import VocabularySeconds
 from costmodels.timeline.vocabulary_orders import vocabulary_order
 
@@ -34,6 +35,7 @@ __all__ = [
     "VocabularyMethod",
     "VocabularySeconds",
     "any_split_bound",
+    "device_end_seconds",
     "makespan_bound",
     "makespan_seconds",
     "memory_over_time",
@@ -41,6 +43,7 @@ __all__ = [
     "peak_live_counts",
     "schedule_order",
     "simulate",
+    "stage_bounds",
     "stage_load_caps",
     "vocabulary_order",
 ]
