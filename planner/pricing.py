@@ -27,6 +27,7 @@ from costmodels.price import StepPrice
 from costmodels.sharding import Column
 from costmodels.step import StepModel, price_cut
 from costmodels.timeline import makespan_bound, peak_live_counts
+from planner.interleaved import improve
 from planner.partition import Partition, exactly_cut
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition, least_bottleneck
@@ -37,6 +38,9 @@ KEPT_PARTITIONS = 8
 
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
+
+
+_NOTHING = (np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None) -> Calibration:
@@ -66,6 +70,8 @@ class Pricing:
         self.cluster, self.model, self.columns = cluster, model, columns
         self.step = StepModel(model, cluster, job, calibration, columns)
         self.exact = exactly_cut(self.step)
+        self.least_seconds = np.zeros(0)
+        """What no cut of each candidate is below, whether it fits or not: once ``coarse_bounds`` were."""
         self.cuts: dict[int, Cut] = {}
         self._partitions: dict[int, Partition] = {}
 
@@ -77,9 +83,10 @@ class Pricing:
             self._coarse(self.step.take(np.arange(start, min(start + BATCH, len(self.columns)))))
             for start in range(0, len(self.columns), BATCH)
         ]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        self.least_seconds, fits = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NOTHING
+        return np.where(fits, self.least_seconds, np.inf)
 
-    def _coarse(self, step: StepModel) -> Column:
+    def _coarse(self, step: StepModel) -> tuple[Column, NDArray[np.bool_]]:
         """Average two bounds over the stages so that the cut drops out.
 
         With loads l_i = F_i + B_i, W = sum l_i and 1F1B's p-1-i warm-up forwards, any cut obeys
@@ -112,7 +119,7 @@ class Pricing:
         dense, experts = step.parameters
         update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
         bound = step.straggler * (pipeline + update) + step.calibration.step_seconds
-        return np.where(self._fits_some_cut(step), bound * (1 - 1e-12), np.inf)
+        return bound * (1 - 1e-12), self._fits_some_cut(step)
 
     def _fits_some_cut(self, step: StepModel) -> NDArray[np.bool_]:
         """False only where no cut can fit: the stages together lack room for the layers of some kind
@@ -268,6 +275,36 @@ class Pricing:
             lower_bound=found.lower_bound if found.status == "feasible" else float("inf"),
             priced=found.counts["evaluated"],
         )
+
+    @property
+    def _other_cuts(self) -> NDArray[np.bool_]:
+        """Candidates whose cut is a rule's while other cuts exist."""
+        items = self.step.chain.decoder_layers + 2
+        return np.asarray(~self.exact & (self.columns.pp > 1) & (self.columns.pp * self.columns.vp < items))
+
+    def covers_every_cut(self, seconds: float) -> bool:
+        """Whether no cut at all takes less than ``seconds``, if none does of those that the search looks at."""
+        return not (self._other_cuts & (self.least_seconds < seconds)).any()
+
+    def improve(self, index: int) -> None:
+        """Look for a better cut of a candidate that ``refine`` found its own for, if there are others."""
+        plain = (self.columns.vocabulary == 0) & ~self.step.partly
+        if not (self._other_cuts & plain)[index]:
+            return
+        step = self.step.take(np.array([index]))
+        found = improve(step, 0, self.boundaries(index), float(self.least_seconds[index]))
+        if found.choice is not None:
+            boundaries = (*(int(b) for b in found.choice[:-1]), len(step.chain.types))
+            least = found.lower_bound if found.status == "feasible" else float("inf")
+            self.cuts[index] = Cut(boundaries=boundaries, lower_bound=least, priced=found.counts["evaluated"])
+
+    def cut_bound(self, index: int) -> float:
+        """Seconds that no cut of this candidate is below; inf where none is below its own."""
+        least = self.cut(index).lower_bound
+        return float(self.least_seconds[index]) if np.isinf(least) and self._by_rule(index) else least
+
+    def _by_rule(self, index: int) -> bool:
+        return bool(self._other_cuts[index]) and self.cut(index).priced == 1
 
     def _cut(self, step: StepModel, i: int) -> Cut:
         """One chunk a stage: the cut that fits with the least bound on its 1F1B makespan. Interleaved:

@@ -9,11 +9,13 @@ b_{j+1} = e, inf where chunk j may not hold those items. With
 and L likewise from the front, no split is better than R_0(0), and none through chunk j = s..e than
 t_j(s, e) = max(L_j(s), c_j(s, e), R_{j+1}(e)).
 
-1. A split that attains R_0(0), then descent by moving an item from one chunk to another, every item
-   between them sliding on: the incumbent z.
+1. A split that attains R_0(0), or one given, then descent by moving an item from one chunk to another, every
+   item between them sliding on: the incumbent z.
 2. Splits of chunks with t < z are counted (N_j(s) = sum of N_{j+1}(e), as in ``splits``). If they are
    few, all are listed and evaluated: the best of them and z is the optimum.
 3. If they are many, those with t < x are, for the largest x that leaves few: then x is a bound.
+
+Splits are evaluated in the order of their own bounds, until these pass the best value.
 """
 
 import time
@@ -33,24 +35,34 @@ LISTED = 20_000
 """Splits evaluated at the most, beside those of the descent."""
 
 DESCENTS = 50
+TOGETHER, FEW = 1024, 32
+"""Splits evaluated at once, and where only so many may be."""
+
 TOLERANCE = 1e-9
 
 
 def best_split(
-    bounds: ArrayLike, evaluate: Evaluate, *, start: ArrayLike | None = None, listed: int = LISTED
+    bounds: ArrayLike,
+    evaluate: Evaluate,
+    *,
+    start: ArrayLike | None = None,
+    screen: Evaluate | None = None,
+    listed: int = LISTED,
+    evaluated: int | None = None,
 ) -> Solution[NDArray[np.intp]]:
     """The boundaries [chunks + 1] of the split of least value, or of a good one with a bound on all.
 
     ``bounds`` [chunks, items + 1, items + 1] holds c_j(s, e) at [j, s, e]; ``evaluate`` maps splits
-    [k, chunks + 1] to their values [k] (inf: not allowed). ``start`` is a split to begin from, ``listed``
-    how many may be evaluated at the most. Values are compared with a tolerance of 1e-9. Counts:
-    ``listed`` and ``evaluated`` in all. Raises ``ValueError`` for bounds of another shape, and for a value
-    below its bound.
+    [k, chunks + 1] to their values [k] (inf: not allowed). ``start`` is a split to begin from; ``screen`` gives
+    bounds [k] on whole splits, where sharper ones than their chunks' are cheap. ``listed`` is how many splits
+    are listed at the most, ``evaluated`` (None: no end) how many the descent may evaluate. Values are compared
+    with a tolerance of 1e-9. Counts: ``listed``, and ``evaluated`` in all. Raises ``ValueError`` for bounds of
+    another shape, and for a value below its bound.
     """
     began = time.perf_counter()
-    search = _Search(_checked(bounds), evaluate)
+    search = _Search(_checked(bounds), evaluate, screen)
     if np.isfinite(search.lower):
-        search.descend(search.first() if start is None else np.asarray(start, dtype=np.intp))
+        search.descend(search.first() if start is None else np.asarray(start, dtype=np.intp), evaluated)
         search.exhaust(listed)
     value, lower = search.value, min(search.lower, search.value)
     proven = value <= lower * (1 + TOLERANCE)
@@ -73,8 +85,8 @@ def lower_bound(bounds: ArrayLike) -> float:
 class _Search:
     """The incumbent, the bound on everything else, and the intervals that may still be part of a better one."""
 
-    def __init__(self, bounds: Floats, evaluate: Evaluate) -> None:
-        self.bounds, self._evaluate = bounds, evaluate
+    def __init__(self, bounds: Floats, evaluate: Evaluate, screen: Evaluate | None) -> None:
+        self.bounds, self._evaluate, self._screen = bounds, evaluate, screen
         self.after = _from_behind(bounds)
         self.lower = float(self.after[0, 0])
         before = _from_behind(bounds[::-1, ::-1, ::-1].swapaxes(1, 2))[::-1, ::-1]
@@ -100,16 +112,15 @@ class _Search:
             split.append(int(choice[split[-1]]))
         return np.array(split, dtype=np.intp)
 
-    def descend(self, split: NDArray[np.intp]) -> None:
-        """Moves of one item at a time, the best of all, until none is better."""
+    def descend(self, split: NDArray[np.intp], most: int | None) -> None:
+        """Moves of one item at a time until none is better."""
         candidates = split[None, :]
         for _ in range(DESCENTS):
             before = self.value
-            self.consider(candidates)
+            self.consider(candidates, most)
             if self.split is None or self.value >= before or self.value <= self.lower * (1 + TOLERANCE):
                 return
             candidates = _neighbours(self.split)
-            candidates = candidates[self.bound_of(candidates) < self.value * (1 - TOLERANCE)]
 
     def exhaust(self, most: int) -> None:
         """Every split that may be better, or as many as ``most`` of those with the least bounds."""
@@ -126,25 +137,33 @@ class _Search:
         reached = target if low == len(levels) else float(levels[low])
         splits = _listed(self.through < reached)
         self.listed = len(splits)
-        for begin in range(0, len(splits), 1024):
-            part = splits[begin : begin + 1024]
-            self.consider(part[self.bound_of(part) < self.value * (1 - TOLERANCE)])
+        self.consider(splits)
         self.lower = max(self.lower, min(reached, self.value) if low < len(levels) else self.value)
 
-    def consider(self, splits: Splits) -> None:
-        if not len(splits):
-            return
-        values = np.asarray(self._evaluate(splits), dtype=np.float64)
-        if (values < self.bound_of(splits) * (1 - TOLERANCE)).any():
-            raise ValueError("evaluate: a value below its own bound")
-        self.evaluated += len(splits)
-        best = int(values.argmin())
-        if values[best] < self.value:
-            self.value, self.split = float(values[best]), splits[best]
+    def consider(self, splits: Splits, most: int | None = None) -> None:
+        bounds = self.bound_of(splits)
+        order = np.argsort(bounds, kind="stable")
+        size = TOGETHER if most is None else FEW
+        for begin in range(0, len(order), size):
+            part = order[begin : begin + size]
+            part = part[bounds[part] < self.value * (1 - TOLERANCE)]
+            if not len(part) or (most is not None and self.evaluated >= most):
+                return
+            values = np.asarray(self._evaluate(splits[part]), dtype=np.float64)
+            if (values < bounds[part] * (1 - TOLERANCE)).any():
+                raise ValueError("evaluate: a value below its own bound")
+            self.evaluated += len(part)
+            best = int(values.argmin())
+            if values[best] < self.value:
+                self.value, self.split = float(values[best]), splits[part[best]]
 
     def bound_of(self, splits: Splits) -> Floats:
         chunk = np.arange(len(self.bounds))
-        return np.asarray(self.bounds[chunk, splits[:, :-1], splits[:, 1:]].max(axis=1))
+        bounds = np.asarray(self.bounds[chunk, splits[:, :-1], splits[:, 1:]].max(axis=1))
+        within = np.isfinite(bounds)
+        if self._screen is not None and within.any():
+            bounds[within] = np.maximum(bounds[within], np.asarray(self._screen(splits[within]), dtype=np.float64))
+        return bounds
 
 
 def _from_behind(bounds: Floats) -> Floats:

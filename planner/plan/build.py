@@ -70,7 +70,7 @@ def build_plan(
             "chunks_per_stage": configuration.vp,
         },
         "prediction": _prediction(cluster, model, job, price),
-        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options)},
+        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options, certificate.cuts)},
         "provenance": {
             "tool": "meshwright",
             "version": tool_version(),
