@@ -288,8 +288,7 @@ class Pricing:
 
     def improve(self, index: int) -> None:
         """Look for a better cut of a candidate that ``refine`` found its own for, if there are others."""
-        plain = (self.columns.vocabulary == 0) & ~self.step.partly
-        if not (self._other_cuts & plain)[index]:
+        if not self._other_cuts[index] or self.columns.vocabulary[index]:
             return
         step = self.step.take(np.array([index]))
         found = improve(step, 0, self.boundaries(index), float(self.least_seconds[index]))

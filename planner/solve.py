@@ -144,7 +144,7 @@ def _certify(
         value=value,
         lower_bound=lower_bound,
         cuts=EVERY_CUT if pricing.covers_every_cut(lower_bound) else SOME_CUTS,
-        partition=PartitionProof.of(value, pricing.cut_bound(best), pricing.cut(best).priced),
+        partition=PartitionProof.of(value, pricing.cut_bound(best)),
         allowed_gap=options.gap,
         method=METHOD,
         candidates=counts["candidates"],

@@ -48,20 +48,19 @@ class PartitionProof(Strict):
     """How good the plan's cut is among all contiguous cuts of its own configuration.
 
     None of them is below ``lower_bound`` seconds a step; ``gap`` = (the plan's step - ``lower_bound``) / the plan's
-    step; ``priced`` cuts were simulated, the rest ruled out by bounds where the status is ``optimal``.
+    step.
     """
 
     status: Literal["optimal", "feasible"]
     lower_bound: Amount
     gap: float
-    priced: Count
 
     @classmethod
-    def of(cls, value: float, lower_bound: float, priced: int) -> "PartitionProof":
+    def of(cls, value: float, lower_bound: float) -> "PartitionProof":
         """``value``: the plan's step; ``lower_bound`` of all cuts, inf where none is below that."""
         lower_bound = min(value, lower_bound)
         gap = relative_gap(value, lower_bound)
-        return cls(status="feasible" if gap else "optimal", lower_bound=lower_bound, gap=gap, priced=priced)
+        return cls(status="feasible" if gap else "optimal", lower_bound=lower_bound, gap=gap)
 
 
 class Alternative(Degrees):
@@ -148,7 +147,7 @@ class Certificate(Strict):
             method=method,
             scope="",
             cuts=cuts,
-            partition=partition or PartitionProof.of(value, 0.0, 1),
+            partition=partition or PartitionProof.of(value, 0.0),
             searched=Searched(
                 considered=candidates + sum(pruned.values()),
                 candidates=candidates,
