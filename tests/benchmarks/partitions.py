@@ -80,9 +80,10 @@ def run(name: str) -> None:
     seconds = time.perf_counter() - started
     price = pricing.price(0)
     bound = min(price.step_seconds, pricing.cut_bound(0))
+    gap = 100 * (1 - bound / price.step_seconds)
     print(
         f"{name}: pipeline {price.pipeline_seconds:.4f} s, step {price.step_seconds:.4f} s, "
-        f"no cut below {bound:.4f} s, gap {100 * (1 - bound / price.step_seconds):.2f} %, {pricing.cut(0).priced} cuts priced, {seconds:.2f} s"
+        f"no cut below {bound:.4f} s, gap {gap:.2f} %, {pricing.cut(0).priced} cuts priced, {seconds:.2f} s"
     )
     print(f"  items {_counts(pricing.boundaries(0))}; recompute {_runs([s.recompute for s in price.stages])}")
     found = baselines(pricing.step, 0)
