@@ -26,10 +26,12 @@ from costmodels.recompute import FIT, first_layers, of_some_layers
 from costmodels.sharding import Column
 from costmodels.step import StepModel
 from costmodels.timeline import device_end_seconds, peak_live_counts, stage_bounds
-from solvers.best_split import best_split, lower_bound
+from solvers.best_split import LISTED, best_split, lower_bound
 from solvers.solution import Solution
 
 ROUNDING = 1e-12
+OPERATIONS = 1 << 28
+"""Of all listed splits together: beyond, a gap is left rather than minutes spent."""
 
 
 def exactly_cut(step: StepModel) -> NDArray[np.bool_]:
@@ -103,11 +105,10 @@ class Partition:
 
     def solve(self) -> Solution[NDArray[np.intp]]:
         """The best cut; ``shortfall`` the bytes a GPU lacks where none fits."""
-        solution = best_split(self.bounds, self.step_seconds)
+        listed = min(LISTED, OPERATIONS // self.order.kind.size)
+        solution = best_split(self.bounds, self.step_seconds, listed=listed)
         if solution.choice is not None:
             return solution
-        start, end = np.indices(self.tables.over_bytes.shape[1:])
-        shortfall = lower_bound(np.where(end > start, self.tables.over_bytes, np.inf))
         return Solution(
             value=np.inf,
             lower_bound=np.inf,
@@ -115,8 +116,13 @@ class Partition:
             stop="exhausted",
             choice=None,
             seconds=solution.seconds,
-            shortfall=shortfall,
+            shortfall=self.least_over_bytes(),
         )
+
+    def least_over_bytes(self) -> float:
+        """The least peak of any cut less the capacity: negative where one fits with room to spare."""
+        start, end = np.indices(self.tables.over_bytes.shape[1:])
+        return lower_bound(np.where(end > start, self.tables.over_bytes, np.inf))
 
     def boundaries(self, split: NDArray[np.intp]) -> tuple[int, ...]:
         """A split of the items as boundaries of the whole chain."""

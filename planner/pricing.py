@@ -179,7 +179,9 @@ class Pricing:
         )
 
     def least_peak_bytes(self, index: int) -> float:
-        """Bytes a GPU needs for this candidate: the peak of its cut, or what no cut gets below."""
+        """Bytes a GPU needs for this candidate: what no cut gets below, or the peak of its own cut."""
+        if self.exact[index]:
+            return self.cluster.capacity_bytes + self._partition(index).least_over_bytes()
         cut = self.cut(index)
         if cut.boundaries is None:
             return self.cluster.capacity_bytes + cut.shortfall_bytes
