@@ -19,9 +19,9 @@ PIPELINE_SCHEDULES: tuple[PipelineSchedule, ...] = get_args(PipelineSchedule)
 """``1f1b`` first; it stands for interleaved 1F1B where a stage has several chunks."""
 V_SCHEDULES: tuple[PipelineSchedule, ...] = ("zb-v", "v-half", "v-min")
 """Those with two chunks a stage, placed in a V."""
-ALLOWABLE: tuple[str, ...] = ("schedule", "vocabulary")
-"""Fields of ``Configuration`` that few runtimes execute: other values than the default are searched only where
-they are pinned or the field is allowed."""
+ALLOWABLE: tuple[str, ...] = ("recompute", "schedule", "vocabulary")
+"""Fields of ``Configuration`` with values that few runtimes execute: schedules beside 1F1B, split vocabularies,
+recompute that differs from stage to stage. These are searched only where they are pinned or the field is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """What a step costs, as data: per chunk, per stage, in all. Everything here is modelled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from costmodels.configuration import Recompute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePrice:
-    """One pipeline stage: its chunks in order, parameters and memory of each of its ranks.
-
-    ``vocabulary_seconds`` of ``busy_seconds`` go to the passes of a vocabulary split over the stages.
+    """One pipeline stage: its chunks in order, its level of recompute, parameters and memory of each of its
+    ranks. ``vocabulary_seconds`` of ``busy_seconds`` go to the passes of a vocabulary split over the stages.
     """
 
     chunks: tuple[ChunkPrice, ...]
@@ -52,6 +53,7 @@ class StagePrice:
     vocabulary_seconds: float
     dense_parameters: float
     expert_parameters: float
+    recompute: Recompute = field(compare=False)  # a name, no price
     memory: Memory
 
 

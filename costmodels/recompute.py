@@ -23,6 +23,8 @@ Some decoder layers alone may be recomputed in full, the rest not at all:
   skips multi-token-prediction layers)
 - ``full/2``: every 2nd that a stage builds, from its 2nd on (torchtitan's selective activation
   checkpointing by layer: one counter runs through all chunks of a rank)
+- ``full:fit``: on each stage the first N of each of its chunks, with the least N at which the stage fits
+  in memory: time only grows with N. Each stage then has a level of its own, ``none`` or ``full:N``
 """
 
 import re
@@ -35,10 +37,11 @@ ATTENTION_MODULES = ("core_attn", "layernorm", "mla_up_proj")
 FEED_FORWARD_MODULES = ("layernorm", "mlp", "moe", "moe_act", "shared_experts")
 MODULES: tuple[str, ...] = tuple(sorted({*ATTENTION_MODULES, *FEED_FORWARD_MODULES}))
 NONE, SELECTIVE, FULL = "none", "selective", "full"
+FIT = "full:fit"
 CORE_ATTENTION = "core_attn"
 EXPECTED = (
-    "none, selective, full, full:N (the first N layers of each chunk), full/K (every K-th layer), "
-    f"or modules of {', '.join(MODULES)} joined by +"
+    "none, selective, full, full:N (the first N layers of each chunk), full/K (every K-th layer), full:fit (as "
+    f"many first layers as each stage's memory needs), or modules of {', '.join(MODULES)} joined by +"
 )
 FIRST, EVERY = ":", "/"
 SOME_LAYERS = re.compile(rf"{FULL}([{FIRST}{EVERY}])0*([1-9]\d{{0,5}})")
@@ -70,7 +73,7 @@ def canonical(level: str) -> Recompute:
     """``level`` with its modules in order, each once: ``moe_act+layernorm`` is ``layernorm+moe_act``.
 
     Raises ``ValueError`` for what is no level."""
-    if level in (NONE, SELECTIVE, FULL):
+    if level in (NONE, SELECTIVE, FULL, FIT):
         return level
     if counted := SOME_LAYERS.fullmatch(level):
         kind, number = counted[1], int(counted[2])
@@ -83,7 +86,7 @@ def canonical(level: str) -> Recompute:
 
 def of_some_layers(level: Recompute) -> bool:
     """Whether ``level`` recomputes some layers in full and the rest not at all."""
-    return SOME_LAYERS.fullmatch(level) is not None
+    return level == FIT or SOME_LAYERS.fullmatch(level) is not None
 
 
 def first_layers(level: Recompute) -> int | None:
@@ -92,9 +95,19 @@ def first_layers(level: Recompute) -> int | None:
     return int(counted[2]) if counted and counted[1] == FIRST else None
 
 
-def recomputed_layers(level: Recompute, layers: Sequence[int], stage_of_chunk: Sequence[int]) -> list[list[bool]]:
+def level_of_first(layers: int) -> Recompute:
+    """The level that recomputes the first ``layers`` of each chunk."""
+    return f"{FULL}{FIRST}{layers}" if layers else NONE
+
+
+def recomputed_layers(
+    level: Recompute, layers: Sequence[int], stage_of_chunk: Sequence[int], fitted: Sequence[int] = ()
+) -> list[list[bool]]:
     """Which layers are recomputed at a level ``of_some_layers``: a flag for each of the ``layers[c]``
-    decoder layers of each chunk c, which runs on stage ``stage_of_chunk[c]``."""
+    decoder layers of each chunk c, which runs on stage ``stage_of_chunk[c]``. For ``full:fit``, ``fitted`` is
+    the number of first layers on each stage."""
+    if level == FIT:
+        return [[layer < fitted[stage_of_chunk[chunk]] for layer in range(n)] for chunk, n in enumerate(layers)]
     counted = SOME_LAYERS.fullmatch(level)
     if counted is None:
         raise ValueError(f"recompute={level}: treats all layers alike")

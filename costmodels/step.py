@@ -27,7 +27,7 @@ from costmodels.items import Chain, ItemCosts, chain_of, item_costs
 from costmodels.operators import BF16_BYTES, System, exposed_seconds
 from costmodels.placement import order_of, stage_of_chunk
 from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
-from costmodels.recompute import FULL, NONE, of_some_layers, recomputed_layers
+from costmodels.recompute import FIT, FULL, NONE, level_of_first, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
 from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, simulate
@@ -87,20 +87,54 @@ class StepModel:
         found = np.ones(len(self.chain.types), dtype=np.bool_)
         if not self.partly[index]:
             return found
+        row = self.columns.row(index)
+        fitted = self.fitted_layers(index, cut) if row.recompute == FIT else ()
+        return self._some_layers(index, cut, fitted)
+
+    def _some_layers(self, index: int, cut: Cut, fitted: Sequence[int]) -> NDArray[np.bool_]:
+        found = np.ones(len(self.chain.types), dtype=np.bool_)
         first, last = 1, 1 + self.chain.decoder_layers
         layers = np.diff(np.clip(np.asarray(cut), first, last)).tolist()
         row = self.columns.row(index)
         where = stage_of_chunk(row).tolist()
-        found[first:last] = [flag for chunk in recomputed_layers(row.recompute, layers, where) for flag in chunk]
+        chunks = recomputed_layers(row.recompute, layers, where, fitted)
+        found[first:last] = [flag for chunk in chunks for flag in chunk]
         found[last:-1] = False
         return found
 
+    @cached_property
+    def _fitted(self) -> dict[tuple[int, tuple[int, ...]], tuple[int, ...]]:
+        return {}
+
+    def fitted_layers(self, index: int, cut: Cut) -> tuple[int, ...]:
+        """What ``full:fit`` comes to on each stage: how many first layers of each of its chunks must be
+        recomputed for it to fit in memory; where no number does, the one that needs least."""
+        key = (index, tuple(int(b) for b in cut))
+        if key not in self._fitted:
+            self._fitted[key] = self._least_layers(index, cut)
+        return self._fitted[key]
+
+    def _least_layers(self, index: int, cut: Cut) -> tuple[int, ...]:
+        stages = int(self.columns.pp[index])
+        most = int(np.diff(np.clip(np.asarray(cut), 1, 1 + self.chain.decoder_layers)).max())
+        peaks = np.full((most + 1, stages), np.inf)
+        for layers in range(most + 1):
+            redone = self._some_layers(index, cut, [layers] * stages)
+            peaks[layers] = [memory.peak_bytes for memory in self._memory(index, cut, redone)]
+            fits = peaks <= self.cluster.capacity_bytes
+            if fits.any(axis=0).all():
+                break
+        return tuple(int(n) for n in np.where(fits.any(axis=0), fits.argmax(axis=0), peaks.argmin(axis=0)))
+
     def along(self, table: Callable[["StepModel"], Column], index: int, cut: Cut) -> Column:
         """A table of [types, n] as values along the chain, [items]."""
+        return self._along(table, index, self.recomputed(index, cut))
+
+    def _along(self, table: Callable[["StepModel"], Column], index: int, redone: NDArray[np.bool_]) -> Column:
         types, mine = self.chain.types, table(self)[:, index]
         if not self.partly[index]:
             return np.asarray(mine[types])
-        return np.where(self.recomputed(index, cut), mine[types], table(self.kept)[types, index])
+        return np.where(redone, mine[types], table(self.kept)[types, index])
 
     def _state_traffic(self, columns: Columns) -> StateTraffic:
         job = self.job
@@ -308,13 +342,16 @@ class StepModel:
 
     def memory(self, index: int, cut: Cut) -> tuple[Memory, ...]:
         """Every stage's bytes at its peak; depends on the schedule's order, not on its times."""
+        return self._memory(index, cut, self.recomputed(index, cut))
+
+    def _memory(self, index: int, cut: Cut, redone: NDArray[np.bool_]) -> tuple[Memory, ...]:
         order = self.order(index)
         starts = np.asarray(cut[:-1])
-        activations = np.add.reduceat(self.along(lambda step: step.saved_bytes, index, cut), starts)
-        transient = self._transient_along(index, cut)
+        activations = np.add.reduceat(self._along(lambda step: step.saved_bytes, index, redone), starts)
+        transient = self._transient_along(index, cut, redone)
         waiting: Column | float = 0.0
         if order.splits_backward:
-            waiting = np.add.reduceat(self.along(lambda step: step.weight_grad_bytes, index, cut), starts)
+            waiting = np.add.reduceat(self._along(lambda step: step.weight_grad_bytes, index, redone), starts)
         peaks = peak_activation(order, activations, waiting)
         live = peak_live_counts(order)
         state, share = self.state, self.vocabulary_state
@@ -342,13 +379,12 @@ class StepModel:
         logits = float(self.logit_bytes[index]) if holds_head else 0.0
         return self.calibration.workspace_bytes + float(transient[positions].max()) + logits
 
-    def _transient_along(self, index: int, cut: Cut) -> Column:
+    def _transient_along(self, index: int, cut: Cut, redone: NDArray[np.bool_]) -> Column:
         """Short-lived bytes of each item of the chain beside its chunk's activations: when a layer is
         rebuilt, those of the kept layers behind it in its chunk are gone."""
-        needed = self.along(lambda step: step.transient_bytes, index, cut)
+        needed = self._along(lambda step: step.transient_bytes, index, redone)
         if not self.partly[index]:
             return needed
-        redone = self.recomputed(index, cut)
         kept = np.where(redone, 0.0, self.kept.saved_bytes[self.chain.types, index])
         behind = np.concatenate([np.cumsum(kept[a:b][::-1])[::-1] - kept[a:b] for a, b in pairwise(cut)])
         return np.where(redone, needed - behind, needed)
@@ -360,24 +396,35 @@ class StepModel:
         weight gradients alone, where they run apart), all but the last layer's share; the gather behind the
         forward pass of the first.
         """
-        traffic = self._state_traffic(self.columns.take(np.array([index])))
         held = self.stage_positions(index, cut)
 
         def per_stage(table: Callable[[StepModel], Column]) -> Column:
             values = self.along(table, index, cut)
             return np.array([values[positions].sum() for positions in held])
 
-        dense, experts = per_stage(lambda step: step.parameters[0]), per_stage(lambda step: step.parameters[1])
+        apart = bool(self.columns.splits_backward[index])
+        return self.state_seconds_of(
+            index,
+            items=np.array([len(positions) for positions in held]),
+            dense=per_stage(lambda step: step.parameters[0]),
+            experts=per_stage(lambda step: step.parameters[1]),
+            forward=per_stage(lambda step: step.forward_seconds),
+            backward=per_stage(lambda step: step.backward_parts[2] if apart else step.backward_seconds),
+        )
+
+    def state_seconds_of(
+        self, index: int, *, items: Column, dense: Column, experts: Column, forward: Column, backward: Column
+    ) -> tuple[Column, Column, Column]:
+        """``state_seconds`` of stages, in arrays of any one shape, that hold so many items, with those
+        parameters and the seconds of one micro-batch's passes through them."""
+        traffic = self._state_traffic(self.columns.take(np.array([index])))
         dense = dense + self.vocabulary.parameters[index]
         gradients = traffic.gradient_seconds(dense, experts)
         gathers = traffic.parameter_seconds(dense, experts)
         if self.job.gradient_overlap:
-            late = 1.0 / np.array([len(positions) for positions in held])
-            contention = self.calibration.overlap_contention
-            split = bool(self.columns.splits_backward[index])
-            beside = per_stage(lambda step: step.backward_parts[2] if split else step.backward_seconds)
-            gradients = _overlapped(gradients, beside, late, contention)
-            gathers = _overlapped(gathers, per_stage(lambda step: step.forward_seconds), late, contention)
+            late, contention = 1.0 / items, self.calibration.overlap_contention
+            gradients = _overlapped(gradients, backward, late, contention)
+            gathers = _overlapped(gathers, forward, late, contention)
         return gradients, traffic.optimizer_seconds(dense, experts), gathers
 
     @property
@@ -431,6 +478,7 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     by_kind = {kind: table[types, shard] for kind, table in step.costs.exposed.items()}
     by_kind["sharded-state"] = step.along(lambda some: np.add(*some.exposed_traffic), index, cut)
     held = step.stage_positions(index, cut)
+    fitted = step.fitted_layers(index, cut) if row.recompute == FIT else ()
     exposed = {
         kind: microbatches * max(float(seconds[positions].sum()) for positions in held)
         for kind, seconds in by_kind.items()
@@ -455,6 +503,7 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
                 vocabulary_seconds=split,
                 dense_parameters=float(dense[items, index].sum() + step.vocabulary.parameters[index]),
                 expert_parameters=float(experts[items, index].sum()),
+                recompute=level_of_first(fitted[stage]) if fitted else row.recompute,
                 memory=memory[stage],
             )
         )

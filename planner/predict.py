@@ -62,12 +62,12 @@ def predict(
     job: Job,
     configuration: Configuration,
     *,
-    split: Split = "balanced",
+    split: Split = "best",
     boundaries: tuple[int, ...] | None = None,
     calibration: Calibration | Path | None = None,
 ) -> Prediction:
-    """Price ``configuration``, its layers cut for the least bottleneck, as evenly as Megatron does, or
-    with fewer on the last stage as its head weighs (``planner.splits``), or at ``boundaries``.
+    """Price ``configuration``, its layers cut for the least time, as evenly as Megatron does, or by another
+    rule of ``planner.splits`` (balanced where the rule has none), or at ``boundaries``.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
     ``IllegalConfiguration`` when a degree does not divide what it must.
@@ -79,7 +79,7 @@ def predict(
     elif boundaries is None and split == "redistributed":
         boundaries = redistributed_boundaries(model, job, configuration)
     if boundaries is None:
-        boundaries = pricing.best_boundaries(0)
+        boundaries = pricing.best_boundaries(0) if split == "best" else pricing.balanced_boundaries(0)
     price = price_cut(pricing.step, 0, boundaries)
     return Prediction(
         configuration=configuration,

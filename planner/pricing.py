@@ -1,10 +1,14 @@
 """Configurations to seconds and bytes: the bridge between the space and the cost models.
 
-Three prices of growing sharpness, each a lower bound on the next:
+Prices of growing sharpness, each a lower bound on the next:
 
 1. ``coarse_bounds``: all candidates at once, over every possible cut of the chain;
-2. ``refine``: the candidate's own cut (``solvers.partition``), closed-form bounds on its schedule;
-3. ``evaluate``: that cut through the event simulation.
+2. ``refine``: one at a time, the least bottleneck of any cut that fits (``solvers.partition``);
+3. ``sharpen``: what each stage's share of the chain alone forces (``planner.partition``);
+4. ``evaluate``: the best of every cut, through the event simulation.
+
+Candidates that ``planner.partition`` does not cut exactly have one cut, by rule, instead of every cut:
+``refine`` then bounds its schedule in closed form.
 """
 
 from collections.abc import Callable
@@ -23,11 +27,20 @@ from costmodels.price import StepPrice
 from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel, price_cut
 from costmodels.timeline import least_alive, makespan_bound, peak_activation, peak_live_counts
+from planner.interleaved import improve
+from planner.partition import Partition, exactly_cut
 from solvers.chunk_memory import ChunkMemory
-from solvers.partition import bottleneck_partition
+from solvers.partition import bottleneck_partition, least_bottleneck
+from solvers.search import Evaluated
+
+KEPT_PARTITIONS = 8
+"""Partitions kept between ``sharpen`` and ``evaluate``: a few megabytes each."""
 
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
+
+
+_NOTHING = (np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None) -> Calibration:
@@ -38,10 +51,16 @@ def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A cut of the chain: ``boundaries`` None when no cut fits, then ``shortfall_bytes`` says by how much."""
+    """A cut of the chain: ``boundaries`` None when no cut fits, then ``shortfall_bytes`` says by how much.
+
+    ``lower_bound``: seconds that the step of no cut is below, inf where none is below this one's;
+    ``priced``: how many cuts were.
+    """
 
     boundaries: tuple[int, ...] | None
     shortfall_bytes: float = 0.0
+    lower_bound: float = float("inf")
+    priced: int = 1
 
 
 class Pricing:
@@ -50,7 +69,11 @@ class Pricing:
     def __init__(self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.cluster, self.model, self.columns = cluster, model, columns
         self.step = StepModel(model, cluster, job, calibration, columns)
+        self.exact = exactly_cut(self.step)
+        self.least_seconds = np.zeros(0)
+        """What no cut of each candidate is below, whether it fits or not: once ``coarse_bounds`` were."""
         self.cuts: dict[int, Cut] = {}
+        self._partitions: dict[int, Partition] = {}
 
     # -- 1: every candidate, every cut ------------------------------------------------------
 
@@ -60,9 +83,10 @@ class Pricing:
             self._coarse(self.step.take(np.arange(start, min(start + BATCH, len(self.columns)))))
             for start in range(0, len(self.columns), BATCH)
         ]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        self.least_seconds, fits = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NOTHING
+        return np.where(fits, self.least_seconds, np.inf)
 
-    def _coarse(self, step: StepModel) -> Column:
+    def _coarse(self, step: StepModel) -> tuple[Column, NDArray[np.bool_]]:
         """Average two bounds over the stages so that the cut drops out.
 
         With loads l_i = F_i + B_i, W = sum l_i and 1F1B's p-1-i warm-up forwards, any cut obeys
@@ -102,7 +126,7 @@ class Pricing:
         dense, experts = step.parameters
         update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
         bound = step.straggler * (pipeline + update) + step.calibration.step_seconds
-        return np.where(self._fits_some_cut(step), bound * (1 - 1e-12), np.inf)
+        return bound * (1 - 1e-12), self._fits_some_cut(step)
 
     def _fits_some_cut(self, step: StepModel) -> NDArray[np.bool_]:
         """False only where no cut can fit: the stages together lack room for the layers of some kind
@@ -167,21 +191,42 @@ class Pricing:
         )
 
     def least_peak_bytes(self, index: int) -> float:
-        """Bytes a GPU needs for this candidate: the peak of its cut, or what no cut gets below."""
-        step = self.step.take(np.array([index]))
-        cut = self._cut(step, 0)
+        """Bytes a GPU needs for this candidate: what no cut gets below, or the peak of its own cut."""
+        if self.exact[index]:
+            return self.cluster.capacity_bytes + self._partition(index).least_over_bytes()
+        cut = self.cut(index)
         if cut.boundaries is None:
             return self.cluster.capacity_bytes + cut.shortfall_bytes
-        return max(stage.peak_bytes for stage in step.memory(0, cut.boundaries))
+        return max(stage.peak_bytes for stage in self.step.take(np.array([index])).memory(0, cut.boundaries))
 
-    # -- 2: the candidate's own cut ---------------------------------------------------------
+    # -- 2: one candidate at a time ---------------------------------------------------------
 
     def refine(self, indices: NDArray[np.int64]) -> Column:
-        """A lower bound on the evaluated step of each candidate under its own cut; inf if none fits."""
+        """A lower bound on the evaluated step of each candidate; inf if no cut fits, or its own does not."""
         step = self.step.take(indices)
-        return np.array([self._refined(step, i, int(index)) for i, index in enumerate(indices)])
+        return np.array(
+            [
+                self._of_any_cut(step, i) if self.exact[index] else self._of_own_cut(step, i, int(index))
+                for i, index in enumerate(indices)
+            ]
+        )
 
-    def _refined(self, step: StepModel, i: int, index: int) -> float:
+    def _of_any_cut(self, step: StepModel, i: int) -> float:
+        """The least bottleneck of ``_turn_costs``. Where some layers are recomputed, here none is as to
+        seconds, and all are as to bytes."""
+        forward, load = self._passes(step, i)
+        stages, later = int(step.columns.pp[i]), int(step.microbatches[i]) - 1
+        costs = self._turn_costs(forward, load, stages, later)
+        bottleneck = least_bottleneck(costs, stages, memory=self._chunk_memory(step, i))
+        if np.isinf(bottleneck):
+            return bottleneck
+        host = step.calibration.microbatch_seconds / 2
+        passes = 2 * later - min(stages - 1, later) if later else 0
+        chain = load.sum() + 2 * stages * host + 2 * step.link_seconds(i).sum()
+        turn = chain + passes * host + (bottleneck if later else 0.0)
+        return float((step.straggler * turn + step.calibration.step_seconds) * (1 - 1e-12))
+
+    def _of_own_cut(self, step: StepModel, i: int, index: int) -> float:
         cut = self.cuts[index] = self._cut(step, i)
         if cut.boundaries is None:
             return float("inf")
@@ -201,13 +246,82 @@ class Pricing:
         body = float(bound) + reduced + optimizer.max() + gather.max()
         return float((step.straggler * body + step.calibration.step_seconds) * (1 - 1e-12))
 
+    def sharpen(self, index: int) -> float:
+        """A tighter bound than ``refine``'s; inf if no cut fits."""
+        return self._partition(index).lower_bound() if self.exact[index] else 0.0
+
+    def _partition(self, index: int) -> Partition:
+        if index not in self._partitions:
+            while len(self._partitions) >= KEPT_PARTITIONS:
+                del self._partitions[next(iter(self._partitions))]
+            self._partitions[index] = Partition(self.step.take(np.array([index])), 0)
+        return self._partitions[index]
+
     def best_boundaries(self, index: int) -> tuple[int, ...]:
-        """The candidate's cut; where none fits in memory, the one with the least bottleneck."""
+        """The candidate's cut; where none fits in memory, the fastest all the same."""
+        found = self.cut(index).boundaries
+        if found is None and self.exact[index]:
+            free = Partition(self.step.take(np.array([index])), 0, memory=False)
+            choice = free.solve().choice
+            assert choice is not None  # without memory to respect there always is a cut
+            found = free.boundaries(choice)
+        return found or self.balanced_boundaries(index)
+
+    def balanced_boundaries(self, index: int) -> tuple[int, ...]:
+        """The cut by rule alone, whatever its memory if none fits: of one chunk a stage, the least bottleneck
+        of turn costs (``solvers.partition``); interleaved, the least largest chunk."""
         step = self.step.take(np.array([index]))
-        cut = self._cut(step, 0)
-        found = cut.boundaries or self._balanced(step, 0, memory=None)[0]
+        found = self._cut(step, 0).boundaries or self._balanced(step, 0, memory=None)[0]
         assert found is not None  # without memory to respect there always is a cut
         return found
+
+    def cut(self, index: int) -> Cut:
+        """The candidate's cut, worked out once: the best of all, or its own."""
+        if index not in self.cuts:
+            self.cuts[index] = (
+                self._best_cut(index) if self.exact[index] else self._cut(self.step.take(np.array([index])), 0)
+            )
+        return self.cuts[index]
+
+    def _best_cut(self, index: int) -> Cut:
+        partition = self._partition(index)
+        found = partition.solve()
+        if found.choice is None:
+            return Cut(boundaries=None, shortfall_bytes=found.shortfall)
+        return Cut(
+            boundaries=partition.boundaries(found.choice),
+            lower_bound=found.lower_bound if found.status == "feasible" else float("inf"),
+            priced=found.counts["evaluated"],
+        )
+
+    @property
+    def _other_cuts(self) -> NDArray[np.bool_]:
+        """Candidates whose cut is a rule's while other cuts exist."""
+        items = self.step.chain.decoder_layers + 2
+        return np.asarray(~self.exact & (self.columns.pp > 1) & (self.columns.pp * self.columns.vp < items))
+
+    def covers_every_cut(self, seconds: float) -> bool:
+        """Whether no cut at all takes less than ``seconds``, if none does of those that the search looks at."""
+        return not (self._other_cuts & (self.least_seconds < seconds)).any()
+
+    def improve(self, index: int) -> None:
+        """Look for a better cut of a candidate that ``refine`` found its own for, if there are others."""
+        if not self._other_cuts[index] or self.columns.vocabulary[index]:
+            return
+        step = self.step.take(np.array([index]))
+        found = improve(step, 0, self.boundaries(index), float(self.least_seconds[index]))
+        if found.choice is not None:
+            boundaries = (*(int(b) for b in found.choice[:-1]), len(step.chain.types))
+            least = found.lower_bound if found.status == "feasible" else float("inf")
+            self.cuts[index] = Cut(boundaries=boundaries, lower_bound=least, priced=found.counts["evaluated"])
+
+    def cut_bound(self, index: int) -> float:
+        """Seconds that no cut of this candidate is below; inf where none is below its own."""
+        least = self.cut(index).lower_bound
+        return float(self.least_seconds[index]) if np.isinf(least) and self._by_rule(index) else least
+
+    def _by_rule(self, index: int) -> bool:
+        return bool(self._other_cuts[index]) and self.cut(index).priced == 1
 
     def _cut(self, step: StepModel, i: int) -> Cut:
         """One chunk a stage: the cut that fits with the least bound on its 1F1B makespan. Interleaved:
@@ -239,17 +353,24 @@ class Pricing:
 
     def _balanced(self, step: StepModel, i: int, memory: ChunkMemory | None) -> tuple[tuple[int, ...] | None, float]:
         stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
-        forward = self._items(step, i, step.kept.forward_seconds)
-        load = forward + self._items(step, i, step.kept.backward_seconds)
+        forward, load = self._passes(step, i)
         if chunks == stages and not step.columns.splits_backward[i]:
-            # the 1F1B makespan that stage j forces, less one micro-batch's chain (solvers.partition)
-            later = int(step.microbatches[i]) - 1
-            warmup = np.minimum(stages - 1 - np.arange(stages), later)[:, None]
-            load = later * load - warmup * forward if later else load
+            load = self._turn_costs(forward, load, stages, int(step.microbatches[i]) - 1)
         solution = bottleneck_partition(load, chunks, memory=memory)
         if solution.choice is None:
             return None, solution.shortfall
         return (*(int(b) for b in solution.choice[:-1]), len(step.chain.types)), 0.0
+
+    def _passes(self, step: StepModel, i: int) -> tuple[Column, Column]:
+        """Forward seconds and those of both passes along the chain."""
+        forward = self._items(step, i, step.kept.forward_seconds)
+        return forward, forward + self._items(step, i, step.kept.backward_seconds)
+
+    def _turn_costs(self, forward: Column, load: Column, stages: int, later: int) -> Column:
+        """[stages, items]: what an item on stage j adds to the 1F1B makespan that the stage forces, beside one
+        micro-batch's chain (``solvers.partition``); ``later`` micro-batches follow the first."""
+        warmup = np.minimum(stages - 1 - np.arange(stages), later)[:, None]
+        return later * load - warmup * forward if later else load
 
     def _items(self, step: StepModel, i: int, table: Column, merge: Callable[[Column], float] = np.sum) -> Column:
         """Values along the chain, prediction layers and head as one item."""
@@ -259,6 +380,7 @@ class Pricing:
 
     def _chunk_memory(self, step: StepModel, i: int) -> ChunkMemory:
         stages = int(step.columns.pp[i])
+        transient = np.minimum(step.transient_bytes, step.kept.transient_bytes)
         fixed = np.full(stages, step.calibration.workspace_bytes + step.vocabulary_bytes[i])
         fixed[-1] += step.logit_bytes[i]
         in_flight = np.minimum(int(step.microbatches[i]), stages - np.arange(stages))
@@ -270,7 +392,7 @@ class Pricing:
         return ChunkMemory(
             static_bytes=self._items(step, i, step.state.total),
             activation_bytes=activations,
-            transient_bytes=self._items(step, i, step.transient_bytes, np.max),
+            transient_bytes=self._items(step, i, transient, np.max),
             in_flight=in_flight.astype(np.float64),
             fixed_bytes=fixed,
             cap_bytes=step.allocatable_bytes,
@@ -289,17 +411,22 @@ class Pricing:
     # -- 3: the whole candidate -------------------------------------------------------------
 
     def price(self, index: int) -> StepPrice:
-        """Full price under the candidate's own cut; ``refine`` must have found it one."""
+        """Full price under the candidate's cut, which it must have."""
         return price_cut(self.step.take(np.array([index])), 0, self.boundaries(index))
 
     def boundaries(self, index: int) -> tuple[int, ...]:
-        """Where the candidate's chain is cut; ``refine`` must have found it a cut."""
-        found = self.cuts[index].boundaries
+        """Where the candidate's chain is cut; some cut must fit."""
+        found = self.cut(index).boundaries
         assert found is not None
         return found
 
-    def evaluate(self, index: int) -> float:
-        return self.price(index).step_seconds
+    def evaluate(self, index: int) -> Evaluated:
+        """The step under the candidate's cut, and what no cut of it is below; inf where none fits."""
+        cut = self.cut(index)
+        if cut.boundaries is None:
+            return Evaluated(float("inf"), float("inf"))
+        value = self.price(index).step_seconds
+        return Evaluated(value, min(value, cut.lower_bound))
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)

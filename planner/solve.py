@@ -13,7 +13,7 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
-from planner.plan.certificate import Alternative, Certificate
+from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof
 from planner.plan.document import Plan
 from planner.plan.inputs import PlanOptions
 from planner.pricing import Pricing, calibration_for
@@ -95,6 +95,7 @@ def solve(
         bounds,
         refine=pricing.refine,
         evaluate=pricing.evaluate,
+        sharpen=pricing.sharpen,
         keep=options.top_k,
         gap=options.gap,
         stop=NoLimit() if left is None else MaxSeconds(left),
@@ -116,6 +117,7 @@ def solve(
         report = explain_infeasible(cluster, model, job, calibration, space, *demands)
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
+    pricing.improve(best)
     price = pricing.price(best)
     certificate = _certify(pricing, price, result, space.pruned, options)
     plan = build_plan(
@@ -137,17 +139,20 @@ def solve(
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
 
-METHOD = "best-first search over admissible bounds; balanced cut of each candidate; event simulation"
+METHOD = "best-first search over admissible bounds; the best cut of each candidate; event simulation"
 
 
 def _certify(
     pricing: Pricing, winner: StepPrice, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions
 ) -> Certificate:
     assert result.choice is not None
-    counts = result.counts
+    counts, value, best = result.counts, winner.step_seconds, result.choice[0].candidate
+    lower_bound = min(result.lower_bound, value)
     return Certificate.of(
-        value=result.value,
-        lower_bound=result.lower_bound,
+        value=value,
+        lower_bound=lower_bound,
+        cuts=EVERY_CUT if pricing.covers_every_cut(lower_bound) else SOME_CUTS,
+        partition=PartitionProof.of(value, pricing.cut_bound(best)),
         allowed_gap=options.gap,
         method=METHOD,
         candidates=counts["candidates"],

@@ -8,7 +8,8 @@ configuration. The space, unless a value is pinned:
   tokens; ``pp`` and ``vp`` give every model chunk at least one item of the chain, and of the ``vp``
   with equally large chunks the smallest; ``dp`` takes all remaining GPUs
 - ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` the
-  levels of ``costmodels.recompute.default_levels``; of some layers only where pinned
+  levels of ``costmodels.recompute.default_levels``; of some layers only where pinned, or
+  (``full:fit``) allowed
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
 - ``schedule`` 1f1b, which is interleaved where ``vp`` is over 1, and ``vocabulary`` whole: all others only
   where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2
@@ -34,7 +35,7 @@ from costmodels.configuration import (
     Recompute,
 )
 from costmodels.hardware import Cluster
-from costmodels.recompute import canonical, default_levels, first_layers
+from costmodels.recompute import FIT, canonical, default_levels, first_layers
 
 Mask = NDArray[np.bool_]
 MIN_CONTEXT_TOKENS = 1024
@@ -250,7 +251,7 @@ def enumerate_space(
     freed = check_allowed(allow)
     if both := sorted(freed & {*fixed}):
         raise IllegalConfiguration(f"{name} is allowed, and also pinned or forbidden" for name in both)
-    levels = levels or default_levels(model, job)
+    levels = levels or default_levels(model, job) + ((FIT,) if "recompute" in freed else ())
     pending = [rule for rule in rules(cluster, model, job, levels) if rule.redundant not in fixed]
     pruned: Counter[str] = Counter()
     table: dict[str, NDArray[np.int64]] = {}

@@ -1,4 +1,4 @@
-"""Rules by which frameworks cut layers into stages, beside our own balanced cut."""
+"""Rules by which frameworks cut layers into stages, beside our own cuts."""
 
 import math
 from typing import Literal
@@ -9,7 +9,9 @@ from costmodels.architecture import Mlp, Model
 from costmodels.configuration import Configuration, Job
 from costmodels.items import chain_of
 
-Split = Literal["balanced", "even", "redistributed"]
+Split = Literal["best", "balanced", "even", "redistributed"]
+"""``best``: the fastest of every contiguous cut that fits, one chunk a stage; ``balanced``: the least bottleneck
+(``solvers.partition``), and of several chunks a stage in place of the best; the others by a framework's rule."""
 
 
 def even_boundaries(model: Model, configuration: Configuration) -> tuple[int, ...] | None:

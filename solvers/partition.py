@@ -34,6 +34,18 @@ Floats: TypeAlias = NDArray[np.float64]
 TOLERANCE = 1e-12
 
 
+def least_bottleneck(cost: ArrayLike, chunks: int, *, memory: ChunkMemory | None = None) -> float:
+    """The largest chunk cost that some split stays within, inf where none fits in memory: the value of
+    ``bottleneck_partition`` without its split; the same arguments and errors."""
+    costs = _checked(cost, chunks, memory)
+    prefix = np.concatenate([np.zeros((len(costs), 1)), np.cumsum(costs, axis=1)], axis=1)
+    items = costs.shape[1]
+    fits = memory.limits() if memory else np.full((chunks, items + 1), items, dtype=np.intp)
+    if memory and not splittable(fits):
+        return float("inf")
+    return _least_threshold(prefix, fits)
+
+
 def bottleneck_partition(
     cost: ArrayLike,
     chunks: int,

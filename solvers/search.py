@@ -1,10 +1,11 @@
 """Exact best-first search over a finite set, with lower bounds that tighten when needed.
 
-Each candidate i has a coarse bound c_i, on demand a refined one r_i >= c_i, and a value v_i, with
-c_i <= r_i <= v_i. Whichever open candidate has the smallest bound is refined, or evaluated if it
-has been. Proof of the result: every candidate that was not evaluated has a value of at least the
-smallest open bound; the search ends when that is at least the k-th best value seen, so no candidate
-left out belongs to the k best.
+Each candidate i has a coarse bound c_i, on demand a refined one r_i, on demand a sharp one s_i, and a
+value v_i, with c_i <= r_i <= s_i <= v_i. Whichever open candidate has the smallest bound is refined,
+sharpened, or evaluated if it has been. Proof of the result: every candidate that was not evaluated has a
+value of at least the smallest open bound; the search ends when that is at least the k-th best value seen,
+so no candidate left out belongs to the k best. A candidate may be a problem of its own whose best value
+is not proven: its evaluation then says what it is at least.
 """
 
 import heapq
@@ -20,6 +21,7 @@ from solvers.stop import NoLimit, StoppingRule
 
 Bounds: TypeAlias = NDArray[np.float64]
 Refine: TypeAlias = Callable[[NDArray[np.intp]], ArrayLike]
+Evaluate: TypeAlias = "Callable[[int], float | Evaluated]"
 
 BATCH = 64
 TOLERANCE = 1e-9
@@ -30,6 +32,13 @@ class Ranked(NamedTuple):
 
     candidate: int
     value: float
+
+
+class Evaluated(NamedTuple):
+    """The value found for a candidate, and a bound on what it could be."""
+
+    value: float
+    lower_bound: float
 
 
 class Progress(NamedTuple):
@@ -50,8 +59,9 @@ class InadmissibleBoundError(ValueError):
 def best_first(
     bounds: ArrayLike,
     refine: Refine | None,
-    evaluate: Callable[[int], float],
+    evaluate: Evaluate,
     *,
+    sharpen: Callable[[int], float] | None = None,
     keep: int = 1,
     gap: float = 0.0,
     stop: StoppingRule | None = None,
@@ -60,13 +70,14 @@ def best_first(
     """The ``keep`` candidates of least value, best first, ties to the lower index.
 
     ``bounds`` [candidates] are coarse lower bounds, inf for an impossible candidate. ``refine`` maps
-    indices to tighter bounds of the same length (inf: impossible). ``evaluate`` gives a candidate's
-    value (inf: infeasible). The search ends when no open bound is below the ``keep``-th value less
-    ``gap`` of it, when ``stop`` says so (after one evaluation, if there was none), or on Ctrl-C, which
-    returns what was found. Only then is the status ``optimal`` when the gap is met.
+    indices to tighter bounds of the same length (inf: impossible), ``sharpen`` one index, before its
+    evaluation, to a bound that is tighter still. ``evaluate`` gives a candidate's value (inf: infeasible),
+    or the best found for it with what it is at least. The search ends when no open bound is below
+    the ``keep``-th value less ``gap`` of it, when ``stop`` says so (after one evaluation, if there was none),
+    or on Ctrl-C, which returns what was found. Only then is the status ``optimal`` when the gap is met.
 
     Counts: ``candidates``; ``impossible`` by coarse bound; ``refined``; ``refined_impossible``;
-    ``evaluated``; ``infeasible`` on evaluation; ``cut`` by their bound, never evaluated; ``proven``,
+    ``sharpened``; ``evaluated``; ``infeasible`` on evaluation; ``cut`` by their bound, never evaluated; ``proven``,
     how many of the ranked no open candidate can displace.
     Raises ``InadmissibleBoundError`` when a value is below its bound by more than 1e-9 of it, and
     ``ValueError`` for an undefined bound or value.
@@ -76,7 +87,7 @@ def best_first(
     if not gap >= 0:
         raise ValueError(f"gap: {gap} must not be negative")
     began = time.perf_counter()
-    search = _Search(_defined("bounds", bounds), refine, evaluate, keep)
+    search = _Search(_defined("bounds", bounds), refine, sharpen, evaluate, keep)
     why = _run(search, gap, stop or NoLimit(), on_progress)
     return search.result(why, gap, time.perf_counter() - began)
 
@@ -102,14 +113,23 @@ def _run(search: "_Search", gap: float, stop: StoppingRule, on_progress: Callabl
 class _Search:
     """The open candidates, coarse ones in a sorted array and refined ones in a heap, and the best."""
 
-    def __init__(self, coarse: Bounds, refine: Refine | None, evaluate: Callable[[int], float], keep: int) -> None:
-        self.coarse, self.refine, self.evaluate, self.keep = coarse, refine, evaluate, keep
+    def __init__(
+        self,
+        coarse: Bounds,
+        refine: Refine | None,
+        sharpen: Callable[[int], float] | None,
+        evaluate: Evaluate,
+        keep: int,
+    ) -> None:
+        self.coarse, self.refine, self.sharpen, self.evaluate, self.keep = coarse, refine, sharpen, evaluate, keep
         finite = np.flatnonzero(coarse < np.inf)
         self.queue = finite[np.argsort(coarse[finite], kind="stable")]
         self.taken = 0
-        self.refined: list[tuple[float, int]] = []
+        self.refined: list[tuple[float, int, bool]] = []
+        """Bound, candidate, and whether it may yet be sharpened."""
         self.best: list[Ranked] = []
-        self.evaluated = self.infeasible = self.ruled_out = 0
+        self.evaluated = self.infeasible = self.ruled_out = self.sharpened = 0
+        self.unproven = float("inf")
 
     def next_coarse(self) -> float:
         return float(self.coarse[self.queue[self.taken]]) if self.taken < len(self.queue) else np.inf
@@ -121,9 +141,12 @@ class _Search:
         return self.best[-1].value if len(self.best) == self.keep else np.inf
 
     def step(self) -> bool:
-        """Refines a batch or evaluates one candidate; whether it was the latter."""
+        """Refines a batch, or sharpens or evaluates one candidate; whether it was the last."""
         if self.next_coarse() < np.inf and (not self.refined or self.next_coarse() <= self.refined[0][0]):
             self._refine_batch()
+            return False
+        if self.sharpen is not None and self.refined[0][2]:
+            self._sharpen_first(self.sharpen)
             return False
         self._evaluate_first()
         return True
@@ -146,15 +169,27 @@ class _Search:
             bounds = np.maximum(bounds, tighter)
         for bound, index in zip(bounds.tolist(), batch.tolist(), strict=True):
             if bound < np.inf:
-                heapq.heappush(self.refined, (bound, index))
+                heapq.heappush(self.refined, (bound, index, True))
         self.ruled_out += int(np.isinf(bounds).sum())
         self.taken += len(batch)
 
+    def _sharpen_first(self, sharpen: Callable[[int], float]) -> None:
+        bound, index, _ = self.refined[0]
+        tighter = max(bound, float(_defined("sharp bound", [sharpen(index)])[0]))
+        self.sharpened += 1
+        if tighter < np.inf:
+            heapq.heapreplace(self.refined, (tighter, index, False))
+        else:
+            self.ruled_out += 1
+            heapq.heappop(self.refined)
+
     def _evaluate_first(self) -> None:
-        bound, index = self.refined[0]  # stays open until it is ranked: an interrupt loses nothing
-        value = float(self.evaluate(index))
-        if np.isnan(value):
+        bound, index, _ = self.refined[0]  # stays open until it is ranked: an interrupt loses nothing
+        found = self.evaluate(index)
+        value, least = found if isinstance(found, Evaluated) else (float(found), float(found))
+        if np.isnan(value) or np.isnan(least):
             raise ValueError(f"candidate {index}: its value is undefined")
+        self.unproven = min(self.unproven, max(bound, least) if least < value else np.inf)
         if value < bound - TOLERANCE * abs(bound):
             raise InadmissibleBoundError(f"candidate {index}: value {value!r} is below its bound {bound!r}")
         if value < np.inf:
@@ -168,17 +203,19 @@ class _Search:
     def result(self, why: Stop, gap: float, seconds: float) -> SearchResult:
         open_bound = self.open_bound()
         value = self.best[0].value if self.best else np.inf
-        bound = min(value, open_bound)
+        bound = min(value, open_bound, self.unproven)
         status: Status = "feasible"
         if not self.best and open_bound == np.inf:
             status = "infeasible"
-        elif self.best and (why in ("exhausted", "gap") or relative_gap(value, bound) <= gap):
-            status = "optimal"
+        elif self.best:
+            met = why in ("exhausted", "gap") and self.unproven >= min(value, open_bound)
+            status = "optimal" if met or relative_gap(value, bound) <= gap else "feasible"
         counts = {
             "candidates": len(self.coarse),
             "impossible": len(self.coarse) - len(self.queue),
             "refined": self.taken if self.refine is not None else 0,
             "refined_impossible": self.ruled_out,
+            "sharpened": self.sharpened,
             "evaluated": self.evaluated,
             "infeasible": self.infeasible,
             "cut": len(self.queue) - self.ruled_out - self.evaluated,

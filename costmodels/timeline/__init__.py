@@ -29,7 +29,8 @@ from costmodels.timeline.schedules import (
     VocabularyMethod,
     device_of_chunk,
 )
-from costmodels.timeline.simulation import Timeline, makespan_seconds, simulate
+from costmodels.timeline.simulation import Timeline, device_end_seconds, makespan_seconds, simulate
+from costmodels.timeline.stage_bounds import stage_bounds
 from costmodels.timeline.vocabulary import VocabularySeconds
 from costmodels.timeline.vocabulary_orders import vocabulary_order
 
@@ -55,6 +56,7 @@ __all__ = [
     "VocabularyMethod",
     "VocabularySeconds",
     "any_split_bound",
+    "device_end_seconds",
     "device_of_chunk",
     "least_alive",
     "makespan_bound",
@@ -66,6 +68,7 @@ __all__ = [
     "peak_open_softmaxes",
     "schedule_order",
     "simulate",
+    "stage_bounds",
     "stage_load_caps",
     "vocabulary_order",
 ]

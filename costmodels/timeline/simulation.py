@@ -100,9 +100,22 @@ def makespan_seconds(
 ) -> Seconds:
     """[...]: the makespan alone; arguments and errors are ``simulate``'s."""
     seconds = (forward_seconds, backward_seconds, link_seconds, vocabulary, weight_grad_seconds)
+    return np.asarray(device_end_seconds(order, *seconds).max(axis=-1))
+
+
+def device_end_seconds(
+    order: Order,
+    forward_seconds: ArrayLike,
+    backward_seconds: ArrayLike,
+    link_seconds: ArrayLike,
+    vocabulary: VocabularySeconds | None = None,
+    weight_grad_seconds: ArrayLike | None = None,
+) -> Seconds:
+    """[..., devices]: when each device ends its last operation; arguments and errors are ``simulate``'s."""
+    seconds = (forward_seconds, backward_seconds, link_seconds, vocabulary, weight_grad_seconds)
     graph, batch, cost, lag = _prepare(order, *seconds)
-    ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].max(axis=0) for block in _blocks(order, len(cost))]
-    return np.concatenate(ends).reshape(batch) if ends else np.empty(batch)
+    ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].T for block in _blocks(order, len(cost))]
+    return np.concatenate(ends).reshape(*batch, order.devices) if ends else np.empty((*batch, order.devices))
 
 
 def check_costs(

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     """Show the summary of PLAN, what binds, and with --why-not the best plan of another kind."""
     from planner.cli.binding import compare, what_binds
-    from planner.cli.output import echo_json
+    from planner.cli.output import echo_json, plain
     from planner.cli.pairs import parse_pairs
+    from planner.cli.pipeline_report import cut_table, cuts_and_stages, stage_table
     from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
     from planner.plan import Plan
@@ -29,11 +30,21 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     document = Plan.load(plan)
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None
+    rules, uses = cuts_and_stages(document) if len(document.stages) > 1 else ((), ())
     if as_json:
         echo_json(
             {
                 "prediction": document.prediction,
                 "certificate": document.certificate,
+                "cuts": [
+                    {
+                        **plain(rule),
+                        "pipeline_seconds": _finite(rule.pipeline_seconds),
+                        "step_seconds": _finite(rule.step_seconds),
+                    }
+                    for rule in rules
+                ],
+                "stages": [{**plain(use), "idle_seconds": use.idle_seconds} for use in uses],
                 "why_not": outcome
                 and {
                     "status": outcome.status,
@@ -45,12 +56,18 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
         )
         return
     click.echo(f"{summarize(document)}\n\n{what_binds(document)}")
+    if uses:
+        click.echo(f"\n{cut_table(document, rules)}\n\n{stage_table(document, uses)}")
     if outcome is not None:
         click.echo(f"\nWhy not {why_not}?")
         if other is None:
             report_without_plan(outcome, as_json=False)
         else:
             click.echo(compare(document, other))
+
+
+def _finite(value: float) -> float | None:
+    return value if value < float("inf") else None
 
 
 def _search_again(plan: "Plan", pins: "dict[str, int | str]") -> "Outcome":

@@ -12,8 +12,8 @@ from planner.cli.inputs import Asked, check_writable, job_options
 @click.option("--config", metavar="tp=8,pp=4", help="The configuration; what is left out gets its default.")
 @click.option(
     "--split",
-    type=click.Choice(["balanced", "even", "redistributed"]),
-    default="balanced",
+    type=click.Choice(["best", "balanced", "even", "redistributed"]),
+    default="best",
     help="How layers are cut into stages.",
 )
 @click.option("--rows", type=click.Path(path_type=Path), help="A CSV table of training runs instead.")

@@ -14,8 +14,8 @@ from planner.cli.inputs import Asked, check_writable, job_options
 @click.option(
     "--allow",
     default="",
-    metavar="schedule,vocabulary",
-    help="Search these too: pipeline schedules and splits of the vocabulary that few runtimes execute.",
+    metavar="recompute,schedule,vocabulary",
+    help="Search these too: recompute per stage, schedules and splits of the vocabulary that few runtimes execute.",
 )
 @click.option(
     "--gap",

@@ -121,7 +121,16 @@ def _proof(plan: "Plan") -> str:
     ]
     for reason, how_many in sorted(proof.pruned.items(), key=lambda item: (-item[1], item[0])):
         lines.append(f"               ruled out {how_many:,}: {reason}")
+    if len(plan.stages) > 1:
+        lines.append(f"Cut            {_cut(plan)}")
     return "\n".join([*lines, f"Scope          {proof.scope}"])
+
+
+def _cut(plan: "Plan") -> str:
+    proof = plan.certificate.partition
+    if proof.status == "optimal":
+        return "the best of every contiguous cut of this configuration"
+    return f"of this configuration, no cut below {proof.lower_bound:.6g} s, gap {percent(proof.gap)}"
 
 
 def _alternatives(plan: "Plan") -> str:

@@ -72,7 +72,7 @@ def build_plan(
             "placement": placement_of(configuration),
         },
         "prediction": _prediction(cluster, model, job, price),
-        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options)},
+        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options, certificate.cuts)},
         "provenance": {
             "tool": "meshwright",
             "version": tool_version(),
@@ -130,7 +130,7 @@ def _stage(
             "output_rows": rows * (split or any(chunk["head"] for chunk in chunks)),
         },
         "parameters_per_rank": {"dense": price.dense_parameters, "experts": price.expert_parameters},
-        "recompute": configuration.recompute,
+        "recompute": price.recompute,
         "send_seconds": price.send_seconds,
         "busy_seconds": price.busy_seconds,
         "vocabulary_seconds": price.vocabulary_seconds,

@@ -2,21 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, get_args
 
 from costmodels.configuration import Configuration
 from planner.plan.inputs import PlanOptions
 from planner.plan.parallelism import Degrees
 from planner.plan.strict import Amount, Count, Index, Strict
 
+Cuts = Literal[
+    "every contiguous cut", "every contiguous cut of one chunk a stage, the balanced cut of several", "the cut by rule"
+]
+EVERY_CUT, SOME_CUTS, RULE_CUT = get_args(Cuts)
 
-def scope(options: PlanOptions) -> str:
-    """What the bound holds for, in words: which configurations, the gap asked for, on which clock."""
+
+def scope(options: PlanOptions, cuts: str) -> str:
+    """What the bound holds for, in words: which configurations, cut how, the gap asked for, on which clock."""
     pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))
     without = "".join(f", no {name}" for name in sorted(options.forbid))
     freed = "".join(f", any {name}" for name in sorted(options.allow))
     return (
-        f"configurations of the stated space{pinned}{without}{freed}, {options.split} cut, asked gap "
+        f"configurations of the stated space{pinned}{without}{freed}; {cuts}; asked gap "
         f"{options.gap!r}; a bound on the stated cost model, not on measured time"
     )
 
@@ -38,6 +43,25 @@ class Searched(Strict):
     cut_by_bound: Count
     open: Count
     ranked: Count
+
+
+class PartitionProof(Strict):
+    """How good the plan's cut is among all contiguous cuts of its own configuration.
+
+    None of them is below ``lower_bound`` seconds a step; ``gap`` = (the plan's step - ``lower_bound``) / the plan's
+    step.
+    """
+
+    status: Literal["optimal", "feasible"]
+    lower_bound: Amount
+    gap: float
+
+    @classmethod
+    def of(cls, value: float, lower_bound: float) -> "PartitionProof":
+        """``value``: the plan's step; ``lower_bound`` of all cuts, inf where none is below that."""
+        lower_bound = min(value, lower_bound)
+        gap = relative_gap(value, lower_bound)
+        return cls(status="feasible" if gap else "optimal", lower_bound=lower_bound, gap=gap)
 
 
 class Alternative(Degrees):
@@ -73,7 +97,8 @@ class Alternative(Degrees):
 
 class Certificate(Strict):
     """``value`` is the plan's objective, ``lower_bound`` holds for every configuration in ``scope``,
-    ``gap`` = (value - lower_bound) / value. ``pruned`` counts configurations, partial ones included,
+    cut as ``cuts`` says; ``gap`` = (value - lower_bound) / value. ``partition``: the cut of the plan's own
+    configuration. ``pruned`` counts configurations, partial ones included,
     rejected before the search, by reason. ``alternatives`` are the next best, fastest first."""
 
     status: Literal["optimal", "feasible"]
@@ -83,6 +108,8 @@ class Certificate(Strict):
     gap: float
     method: str
     scope: str
+    cuts: Cuts
+    partition: PartitionProof
     searched: Searched
     pruned: dict[str, Count]
     alternatives: tuple[Alternative, ...]
@@ -101,11 +128,14 @@ class Certificate(Strict):
         infeasible: int,
         cut_by_bound: int,
         pruned: Mapping[str, int],
+        cuts: Cuts = RULE_CUT,
+        partition: PartitionProof | None = None,
         alternatives: Sequence[Alternative] = (),
     ) -> "Certificate":
         """Work out gap, status and what is left open: optimal when the gap is within ``allowed_gap``.
 
-        ``build_plan`` writes the scope. ``evaluated`` does not count candidates whose evaluation found them infeasible.
+        ``build_plan`` writes the scope. Without ``partition`` nothing is known of other cuts than the plan's.
+        ``evaluated`` does not count candidates whose evaluation found them infeasible.
         """
         value, lower_bound = float(value), float(lower_bound)
         gap = relative_gap(value, lower_bound)
@@ -117,6 +147,8 @@ class Certificate(Strict):
             gap=gap,
             method=method,
             scope="",
+            cuts=cuts,
+            partition=partition or PartitionProof.of(value, 0.0),
             searched=Searched(
                 considered=candidates + sum(pruned.values()),
                 candidates=candidates,

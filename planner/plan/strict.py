@@ -26,7 +26,7 @@ Amount = Annotated[float, Field(ge=0.0, le=1e30)]
 """Seconds, bytes, parameters, FLOPs."""
 
 _MODULE = f"({'|'.join(MODULES)})"
-_SOME_LAYERS = rf"{FULL}(:[1-9]\d{{0,5}}|/([2-9]|[1-9]\d{{1,5}}))"
+_SOME_LAYERS = rf"{FULL}(:[1-9]\d{{0,5}}|:fit|/([2-9]|[1-9]\d{{1,5}}))"
 _LEVEL = rf"^({NONE}|{SELECTIVE}|{FULL}|{_SOME_LAYERS}|{_MODULE}(\+{_MODULE})*)$"
 
 
@@ -41,4 +41,5 @@ RecomputeLevel = Annotated[
     WithJsonSchema({"type": "string", "pattern": _LEVEL}),
 ]
 """A level of recompute as ``costmodels.recompute`` writes it; at ``full:N`` and ``full/K`` the layers of a
-chunk differ, and which are recomputed follows from where the chunk starts and ends."""
+chunk differ, and which are recomputed follows from where the chunk starts and ends. ``full:fit`` is a level of the
+configuration alone: each stage has one of its own."""

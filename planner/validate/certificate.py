@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from planner.plan import Alternative, Plan
-from planner.plan.certificate import scope
+from planner.plan.certificate import EVERY_CUT, scope
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
 from planner.validate.prices import price_again
@@ -39,10 +39,32 @@ def check_certificate(plan: Plan, report: Report) -> None:
         f"optimal exactly when the gap is within {plan.inputs.options.gap}",
     )
     report.require(bool(certificate.method.strip()), "certificate.method", f"{PATH}/method", "says nothing")
-    expected = scope(plan.inputs.options)
+    _check_partition(plan, report)
+    expected = scope(plan.inputs.options, certificate.cuts)
     report.same("certificate.scope", f"{PATH}/scope", certificate.scope, expected, "what the options asked for")
     _check_counts(plan, report)
     _check_alternatives(plan, report)
+
+
+def _check_partition(plan: Plan, report: Report) -> None:
+    """The proof of the plan's own cut: its arithmetic, and that a proof over every cut covers it."""
+    proof, path, value = plan.certificate.partition, f"{PATH}/partition", plan.certificate.value
+    report.require(
+        proof.lower_bound <= value, "partition.bound", f"{path}/lower_bound", f"is at most {value!r}", proof.lower_bound
+    )
+    gap = (value - proof.lower_bound) / value if value > 0 else 0.0
+    report.require(
+        abs(proof.gap - gap) <= 1e-12, "partition.gap", f"{path}/gap", f"(value - bound) / value is {gap!r}", proof.gap
+    )
+    status = "feasible" if proof.gap else "optimal"
+    report.same("partition.status", f"{path}/status", proof.status, status, "optimal exactly when there is no gap")
+    report.require(
+        plan.certificate.cuts != EVERY_CUT or proof.lower_bound >= plan.certificate.lower_bound,
+        "partition.bound",
+        f"{path}/lower_bound",
+        "a bound over every cut of all configurations holds for this one",
+        proof.lower_bound,
+    )
 
 
 def _check_counts(plan: Plan, report: Report) -> None:

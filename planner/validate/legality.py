@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from costmodels.architecture import Attention, Mlp, Model, Moe
 from costmodels.configuration import ALLOWABLE, Configuration, Job
 from costmodels.hardware import Cluster
-from costmodels.recompute import first_layers
+from costmodels.recompute import FIT, first_layers
 from planner.plan.inputs import PlanOptions
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 
@@ -131,5 +131,7 @@ def option_breaches(options: PlanOptions, configuration: Configuration) -> Itera
         if name in CONFIGURATION_FIELDS and getattr(configuration, name) != NEUTRAL.get(name, 1):
             yield name, "forbidden"
     for name in ALLOWABLE:
-        if getattr(configuration, name) != NEUTRAL[name] and name not in options.pins and name not in options.allow:
+        value = getattr(configuration, name)
+        rare = value == FIT if name == "recompute" else value != NEUTRAL[name]
+        if rare and name not in options.pins and name not in options.allow:
             yield name, "neither pinned nor allowed"

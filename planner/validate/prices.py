@@ -29,6 +29,7 @@ def check_prices(plan: Plan, report: Report) -> None:
     report.same_fields("price.step", "/prediction", plan.prediction.model_dump(), total, "as priced anew")
     for index, (stage, again) in enumerate(zip(plan.stages, price.stages, strict=True)):
         path = f"/stages/{index}"
+        report.same("price.recompute", f"{path}/recompute", stage.recompute, again.recompute, "as priced anew")
         held = {"dense": again.dense_parameters, "experts": again.expert_parameters}
         report.same_fields(
             "price.parameters",

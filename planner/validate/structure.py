@@ -3,6 +3,7 @@
 import math
 
 from costmodels.configuration import ALLOWABLE, Configuration
+from costmodels.recompute import FIT, NONE, first_layers
 from planner.plan import Plan
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 from planner.plan.stages import Stage
@@ -129,9 +130,7 @@ def _check_stages(plan: Plan, report: Report) -> None:
             rule = "chunks c and 2 pp - 1 - c run on stage c"
             expected = [index, 2 * degrees.pp - 1 - index]
         report.same("stages.chunks", f"{path}/chunks", numbers, expected, rule)
-        report.same(
-            "stages.recompute", f"{path}/recompute", stage.recompute, degrees.recompute, "the configuration's level"
-        )
+        _check_recompute(stage, degrees.recompute, path, report)
         expected_rows = {
             "input_rows": rows * (split or _holds(stage, "embedding")),
             "output_rows": rows * (split or _holds(stage, "head")),
@@ -143,6 +142,21 @@ def _check_stages(plan: Plan, report: Report) -> None:
             expected_rows,
             "vocabulary padded to a multiple of 128 tp, over the ranks that share it",
         )
+
+
+def _check_recompute(stage: Stage, level: str, path: str, report: Report) -> None:
+    """The configuration's level; under ``full:fit`` none or the first layers of each chunk, as far as it has them."""
+    if level != FIT:
+        report.same("stages.recompute", f"{path}/recompute", stage.recompute, level, "the configuration's level")
+        return
+    most = max((chunk.layers[1] - chunk.layers[0] for chunk in stage.chunks if chunk.layers), default=0)
+    report.require(
+        stage.recompute == NONE or 1 <= (first_layers(stage.recompute) or 0) <= most,
+        "stages.recompute",
+        f"{path}/recompute",
+        f"is none, or full:N for the first N of at most {most} layers of a chunk",
+        stage.recompute,
+    )
 
 
 def vocabulary_share(vocabulary: int, c: Configuration) -> int:

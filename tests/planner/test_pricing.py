@@ -15,6 +15,7 @@ from costmodels.hardware import Cluster
 from costmodels.items import chain_of
 from costmodels.sharding import Column
 from costmodels.step import price_cut
+from planner.partition import Partition
 from planner.pricing import Pricing
 from planner.space import enumerate_space
 from tests.bare import bare_calibration, bare_cluster
@@ -31,7 +32,7 @@ def pricing(instance: Instance) -> Pricing:
 @settings(max_examples=150, deadline=None)
 @given(instances())
 def test_no_bound_exceeds_the_evaluated_step(instance: Instance) -> None:
-    """Coarse <= refined <= simulated for every candidate; inf only where nothing fits."""
+    """Coarse <= refined <= sharp <= simulated for every candidate; inf only where nothing fits."""
     prices = pricing(instance)
     count = len(prices.columns)
     if not count:
@@ -41,10 +42,13 @@ def test_no_bound_exceeds_the_evaluated_step(instance: Instance) -> None:
     for index in range(count):
         if np.isinf(refined[index]):
             continue
-        value = prices.evaluate(index)
+        value, least = prices.evaluate(index)
+        assert value == least
         assert coarse[index] <= refined[index] * (1 + 1e-12) or coarse[index] <= value
         assert refined[index] <= value
         assert coarse[index] <= value
+        if prices.exact[index]:
+            assert refined[index] * (1 - 1e-12) <= prices.sharpen(index) <= value
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,7 +149,7 @@ def test_the_coarse_bound_of_one_stage_is_its_step() -> None:
     step = 1.1 * (4 * 26 + 9) + 7
     assert prices.coarse_bounds()[0] == pytest.approx(step, rel=1e-9)
     assert prices.refine(np.array([0]))[0] == pytest.approx(step, rel=1e-9)
-    assert prices.evaluate(0) == pytest.approx(step, rel=1e-9)
+    assert prices.evaluate(0).value == pytest.approx(step, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -209,17 +213,22 @@ def test_the_update_of_an_average_stage_is_in_the_coarse_bound() -> None:
     assert prices.coarse_bounds()[0] == pytest.approx(9 * 2.75 + 60 / 2 / 4 * 30 / 5, rel=1e-9)
 
 
-def test_the_refined_bound_adds_what_follows_the_pipeline_on_its_first_stage() -> None:
+def test_what_follows_the_pipeline_counts_in_a_cut_and_in_its_bound() -> None:
     """By hand, the head alone on stage 1 (with two micro-batches the bottleneck is 8 against 12 for an
     even cut): F 4, B 8 against F 2, B 4; stage 1 B 6-10 and 12-16, stage 0 B 10-18-26. 60 parameters on
     stage 0: three quarters of 4 bytes reduced and of 2 gathered at 15 bytes/s, 12 s and 6 s; a quarter
-    updated at 30 bytes each and 30 bytes/s, 15 s."""
+    updated at 30 bytes each and 30 bytes/s, 15 s. Three items each (30, 8, 10 and 4 s) are better, the best of
+    all cuts by their prices."""
     prices = by_hand(Configuration(pp=2, dp=4), parameters=(20, 10, 10), cluster=bare_cluster(up=15, memory=30))
     prices.step.__dict__["link_seconds"] = lambda index: np.zeros(1)
-    (bound,) = prices.refine(np.array([0]))
-    assert prices.boundaries(0) == (0, 5, 6)
-    assert bound == pytest.approx(26 + 12 + 15 + 6, rel=1e-9)
-    assert prices.evaluate(0) == pytest.approx(bound, rel=1e-9)
+    assert Partition(prices.step, 0).bounds[0, 0, 5] == pytest.approx(26 + 12 + 15 + 6, rel=1e-9)
+    every = {cut: price_cut(prices.step, 0, (0, cut, 6)).step_seconds for cut in range(1, 6)}
+    assert every[5] == pytest.approx(59, rel=1e-9)
+    assert every[3] == pytest.approx(52, rel=1e-9)
+    assert min(every, key=every.__getitem__) == 3
+    assert prices.boundaries(0) == (0, 3, 6)
+    assert prices.evaluate(0) == (every[3], every[3])
+    assert prices.refine(np.array([0]))[0] <= prices.sharpen(0) <= every[3]
 
 
 def tight(memory_bytes: float, configuration: Configuration, *, layers: int = 4, batch: int = 8) -> Pricing:
@@ -279,7 +288,7 @@ def test_a_cut_that_just_fits_is_found_and_its_shortfall_is_exact() -> None:
     assert np.isfinite(fits.refine(np.array([0]))[0])
     assert fits.least_peak_bytes(0) == 189
     assert np.isinf(short.refine(np.array([0]))[0])
-    assert short.cuts[0].shortfall_bytes == pytest.approx(2)
+    assert short.cut(0).shortfall_bytes == pytest.approx(2)
     assert short.least_peak_bytes(0) == pytest.approx(189)
     assert short.best_boundaries(0) == (0, 5, 6), "the fastest, as memory rules out all"
 

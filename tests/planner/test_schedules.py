@@ -70,7 +70,7 @@ def test_the_space_tries_what_is_allowed_and_nothing_else(allow: tuple[str, ...]
     ("arguments", "message"),
     [
         ({"allow": ("shedule",)}, "shedule cannot be allowed: did you mean schedule"),
-        ({"allow": ("tp",)}, "tp cannot be allowed: one of schedule, vocabulary"),
+        ({"allow": ("tp",)}, "tp cannot be allowed: one of recompute, schedule, vocabulary"),
         ({"allow": ("schedule",), "pins": {"schedule": "zb-v"}}, "allowed, and also pinned"),
         ({"allow": ("schedule",), "forbid": ("schedule",)}, "allowed, and also pinned or forbidden"),
         ({"pins": {"schedule": "zb-3"}}, "schedule=zb-3: one of 1f1b, zb-h1"),

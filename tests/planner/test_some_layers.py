@@ -44,7 +44,7 @@ def test_the_search_finds_the_best_of_all_candidates() -> None:
     columns = enumerate_space(*parts, pins).columns
     pricing = Pricing(*parts, load_calibration(parts[0].gpu), columns)
     bounds = pricing.refine(np.arange(len(columns)))
-    values = [pricing.evaluate(int(i)) for i in np.flatnonzero(np.isfinite(bounds))]
+    values = [pricing.evaluate(int(i)).value for i in np.flatnonzero(np.isfinite(bounds))]
     assert len(values) > 10
     assert outcome.plan is not None
     assert outcome.plan.prediction.step_seconds == min(values)

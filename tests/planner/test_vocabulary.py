@@ -58,7 +58,7 @@ def test_no_bound_exceeds_the_evaluated_step(method: str, memory_gb: int) -> Non
     assert not (np.isinf(coarse) & np.isfinite(refined)).any()
     least = prices.memory_bounds()
     for index in np.flatnonzero(np.isfinite(refined)):
-        value = prices.evaluate(int(index))
+        value = prices.evaluate(int(index)).value
         assert coarse[index] <= value
         assert refined[index] <= value * (1 + 1e-12)
         assert least[index] <= prices.price(int(index)).peak_bytes

@@ -2,12 +2,9 @@
 
 Real configurations of small models on 2 to 4 GPUs, priced by the cost model with links, optimizer and
 host free, so that a step is its pipeline. Items' seconds are rounded to 20 microseconds on both sides:
-they compare exactly. ``solve`` gives each configuration one split: the one with the least bottleneck
-of turn costs, (m - 1)(F + B) - min(p - 1 - j, m - 1) F (``solvers.partition``); the oracle tries all.
-
-Found: the same optimum in 172 of 180 instances, among them all 90 with two stages. In the other eight,
-of three and four stages, the rule's split is slower than the best one, by 4.6 % at most (three layers
-on three stages, three micro-batches). Never below the optimum.
+they compare exactly, and in all 180 instances they find the same optimum. (The rule of the least
+bottleneck of turn costs, ``solvers.partition``, finds it in 172; in eight of three and four stages its split
+is slower than the best one, by 4.6 % at most.)
 """
 
 from dataclasses import replace
@@ -101,18 +98,9 @@ def found() -> dict[tuple[int, ...], tuple[int, float]]:
         return {instance: both(*problem(*instance)) for instance in INSTANCES}
 
 
-def test_solve_is_never_below_the_optimum_of_all_splits(found: dict[tuple[int, ...], tuple[int, float]]) -> None:
-    below = {instance: pair for instance, pair in found.items() if pair[1] < pair[0] * (1 - 1e-9)}
-    assert below == {}
-
-
-def test_two_stages_reach_the_optimum_exactly(found: dict[tuple[int, ...], tuple[int, float]]) -> None:
-    two = {instance: pair for instance, pair in found.items() if instance[1] == 2}
-    assert len(two) > 80
-    assert {i: pair for i, pair in two.items() if pair[1] != pytest.approx(pair[0], rel=1e-9)} == {}
-
-
-def test_more_stages_mostly_reach_it_and_stay_close(found: dict[tuple[int, ...], tuple[int, float]]) -> None:
-    excess = np.array([value / optimum - 1 for (_, pp, *_), (optimum, value) in found.items() if pp > 2])
-    assert (excess < 1e-9).mean() >= 0.9
-    assert excess.max() < 0.05
+def test_solve_finds_the_optimum_of_all_configurations_and_splits(
+    found: dict[tuple[int, ...], tuple[int, float]],
+) -> None:
+    assert len(found) == 180
+    assert sum(pp > 2 for _, pp, *_ in found) == 90
+    assert {i: pair for i, pair in found.items() if pair[1] != pytest.approx(pair[0], rel=1e-9)} == {}

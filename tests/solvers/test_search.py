@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.search import InadmissibleBoundError, Progress, best_first
+from solvers.search import Evaluated, InadmissibleBoundError, Progress, best_first
 from solvers.stop import MaxEvaluations
 
 
@@ -143,3 +143,45 @@ def test_a_stop_before_anything_was_evaluated_evaluates_the_most_promising_once(
     result = best_first([3.0, 1.0, 2.0], None, [5.0, 4.0, 3.0].__getitem__, stop=MaxEvaluations(0))
     assert result.choice == ((1, 4.0),)
     assert (result.status, result.lower_bound, result.counts["evaluated"]) == ("feasible", 2.0, 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(spaces(), st.integers(1, 5), st.integers(0, 2**32))
+def test_sharper_bounds_find_the_same_values(space: tuple[np.ndarray, ...], keep: int, seed: int) -> None:
+    # Oracle: look at every value. Sharp bounds lie between the refined ones and the values.
+    coarse, refined, values = space
+    rng = np.random.default_rng(seed)
+    sharp = np.where(rng.random(len(values)) < 0.5, values, refined)
+    result = best_first(coarse, lambda i: refined[i], lambda i: values[i], sharpen=lambda i: sharp[i], keep=keep)
+    finite = np.sort(values[values < np.inf])[:keep]
+    assert (result.choice is None) == (not len(finite))
+    if result.choice is not None:
+        assert [ranked.value for ranked in result.choice] == finite.tolist()
+    counts = result.counts
+    assert counts["impossible"] + counts["refined_impossible"] + counts["evaluated"] + counts["cut"] == len(coarse)
+    assert counts["evaluated"] <= counts["sharpened"]
+
+
+def test_a_candidate_is_sharpened_once_before_it_is_evaluated() -> None:
+    # By hand: 0 looks best at 1 but is at least 9 once sharpened; 1 (bound 2, value 3) settles it.
+    asked: list[tuple[str, int]] = []
+    sharp, values = [9.0, 2.5], [10.0, 3.0]
+    result = best_first(
+        [1, 2],
+        None,
+        lambda i: asked.append(("evaluate", i)) or values[i],
+        sharpen=lambda i: asked.append(("sharpen", i)) or sharp[i],
+    )
+    assert asked == [("sharpen", 0), ("sharpen", 1), ("evaluate", 1)]
+    assert result.choice[0] == (1, 3.0)
+    assert result.status == "optimal"
+
+
+def test_a_value_that_is_not_proven_leaves_a_gap() -> None:
+    # By hand: candidate 0 costs 4 as found and at least 3 at best; 1 is at least 3.5. Nothing below 3.
+    found = {0: Evaluated(4.0, 3.0), 1: Evaluated(5.0, 5.0)}
+    result = best_first([1, 3.5], None, lambda i: found[i])
+    assert (result.value, result.lower_bound, result.status) == (4.0, 3.0, "feasible")
+    assert best_first([1, 3.5], None, lambda i: found[i], gap=0.25).status == "optimal"
+    # a bound above the best value leaves none
+    assert best_first([1, 2], None, lambda i: [Evaluated(4.0, 4.0), Evaluated(6.0, 5.0)][i]).status == "optimal"

@@ -35,6 +35,22 @@ def test_explain_shows_the_summary_of_solve_and_what_binds(run: Run, solved: tup
     assert f"stage {fullest.stage} is fullest" in result.stdout
 
 
+def test_explain_shows_the_cut_beside_rules_and_where_bubbles_are(run: Run, job: list[str], tmp_path: Path) -> None:
+    """By hand: 1F1B on two stages keeps two micro-batches and one; the second starts late, ends early."""
+    run("solve", *job, "--pin", "pp=2,vp=1", "-o", tmp_path / "plan.json")
+    text = run("explain", tmp_path / "plan.json").stdout
+    for rule in ("this plan", "even", "megatron", "redis", "min-max"):
+        assert f"\n{rule} " in text
+    found = json.loads(run("explain", tmp_path / "plan.json", "--json").stdout)
+    first, second = found["stages"]
+    assert first["alive"] == {"0": [0, 1]}
+    assert second["alive"] == {"1": [0]}
+    assert first["fill_seconds"] == first["drain_seconds"] == 0 < min(second["fill_seconds"], second["drain_seconds"])
+    step = found["prediction"]["step_seconds"]
+    assert all(cut["step_seconds"] >= step * (1 - 1e-12) for cut in found["cuts"] if cut["boundaries"])
+    assert any(cut["boundaries"] for cut in found["cuts"])
+
+
 def test_why_not_compares_with_the_best_plan_of_that_kind(
     run: Run, solved: tuple[Result, Path], job: list[str]
 ) -> None:

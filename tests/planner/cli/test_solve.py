@@ -62,7 +62,7 @@ def test_schedules_are_searched_where_allowed(run: Run, job: list[str]) -> None:
     ("arguments", "message"),
     [
         (("--allow", "shedule"), "'shedule' cannot be allowed; did you mean 'schedule'?"),
-        (("--allow", "tp"), "'tp' cannot be allowed; one of schedule, vocabulary."),
+        (("--allow", "tp"), "'tp' cannot be allowed; one of recompute, schedule, vocabulary."),
         (("--allow", "schedule", "--pin", "schedule=zb-v"), "schedule: allowed, and also pinned or forbidden."),
         (("--pin", "schedule=zb"), "schedule=zb: one of 1f1b, zb-h1"),
     ],
