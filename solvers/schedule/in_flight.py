@@ -16,7 +16,7 @@ def least_in_flight(
     together: int = 1,
     time_limit_seconds: float | None = None,
     seed: int = 0,
-    workers: int = 2,
+    workers: int = 1,
 ) -> Solution[Pattern]:
     """The pattern whose rate is the busiest device's and whose first device keeps least alive.
 

@@ -221,17 +221,58 @@ class _PatternModel:
                     self.model.add_hint(self.precedes[sooner, later], lane < other)
 
     def rounds(self, solver: "cp_model.CpSolver") -> Rounds:
-        return tuple(self._row(device, solver) for device in range(self.graph.devices))
+        """What waits for nothing as late, and what nothing waits for as early as whole periods allow: neither
+        keeps more alive for it, and the ramps are shorter."""
+        size = len(self.graph.lanes) // self.together
+        shifts = [self._shift(range(lane, len(self.graph.lanes), size), solver) for lane in range(size)]
+        found = []
+        for device in range(self.graph.devices):
+            first, *others = self._in_order(device)
+            sooner = {
+                lane: sum(solver.value(self.precedes[one, lane]) for one in others if one != lane) for lane in others
+            }
+            others.sort(key=sooner.__getitem__)
+            row = [(lane, solver.value(self.lap[lane]) + shifts[lane % size]) for lane in others]
+            found.append(((first, 0), *row))
+        return tuple(found)
+
+    def _shift(self, copies: Sequence[int], solver: "cp_model.CpSolver") -> int:
+        """Periods by which all copies of a lane may be moved, memory no more."""
+        base = copies[0]
+        if self.graph.lanes[base].device < 0 or base in self.first:
+            return 0
+        size = len(self.graph.lanes) // self.together
+        before = [edge for edge in self.graph.edges if edge.after in copies and edge.before % size != base]
+        after = [edge for edge in self.graph.edges if edge.before in copies and edge.after % size != base]
+        if before and after:
+            return 0
+
+        def start(lane: int) -> int:
+            return int(solver.value(self.start[lane]))
+
+        lag = {(edge.before, edge.after): lag for edge, lag in zip(self.graph.edges, self.ticks.lags, strict=True)}
+
+        def time(lane: int, waiting: bool) -> int:
+            """When a lane ends, or starts; a barrier, when the others let it."""
+            if self.graph.lanes[lane].device >= 0:
+                return start(lane) + (self.ticks.seconds[lane] if waiting else 0)
+            near = self.graph.predecessors[lane] if waiting else self.graph.successors[lane]
+            if waiting:
+                return max(time(other, waiting) + lag[other, lane] for other, _ in near)
+            return min(time(other, waiting) - lag[lane, other] for other, _ in near)
+
+        if before:
+            slack = min(start(e.after) - time(e.before, True) - lag[e.before, e.after] for e in before)
+            return -(slack // self.ticks.period)
+        if after:
+            ends = self.ticks.seconds[base]
+            slack = min(time(e.after, False) - lag[e.before, e.after] - start(e.before) - ends for e in after)
+            return slack // self.ticks.period
+        return 0
 
     def _in_order(self, device: int) -> list[int]:
         first = self.first[device]
         return [first, *(lane for lane in self.graph.lanes_of[device] if lane != first)]
-
-    def _row(self, device: int, solver: "cp_model.CpSolver") -> Row:
-        first, *others = self._in_order(device)
-        sooner = {lane: sum(solver.value(self.precedes[one, lane]) for one in others if one != lane) for lane in others}
-        others.sort(key=sooner.__getitem__)
-        return ((first, 0), *((lane, solver.value(self.lap[lane])) for lane in others))
 
 
 def rotated(row: Row, first: int) -> Row:

@@ -16,7 +16,7 @@ MOST_TOGETHER = 3
 
 
 def periodic_orders(
-    problem: ScheduleProblem, *, time_limit_seconds: float = 10.0, seed: int = 0, workers: int = 2
+    problem: ScheduleProblem, *, time_limit_seconds: float = 10.0, seed: int = 0, workers: int = 1
 ) -> list[Orders]:
     """Device orders of all micro-batches, best makespan first; none where no pattern was found in the time.
 

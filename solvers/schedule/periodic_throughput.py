@@ -26,7 +26,7 @@ def least_period(
     gap: float = 1e-3,
     time_limit_seconds: float | None = None,
     seed: int = 0,
-    workers: int = 2,
+    workers: int = 1,
 ) -> Solution[Pattern]:
     """The pattern of the shortest period within ``problem``'s caps; its micro-batches do not count.
 

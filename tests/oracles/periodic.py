@@ -14,22 +14,24 @@ class Job:
 
 
 def all_starts(jobs: Sequence[Job], period: int, chosen: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
-    """Every way to start the jobs, the first at 0, each less than two periods after it could, no two of a
-    device at one time in any period. Jobs are listed behind those that they wait for."""
+    """Every way to start the jobs, the first at 0, each less than two periods after it could (one, where
+    nothing waits for it), no two of a device at one time in any period. Jobs stand behind those that they
+    wait for."""
     if len(chosen) == len(jobs):
         yield chosen
         return
-    job = jobs[len(chosen)]
+    number = len(chosen)
+    job = jobs[number]
     ready = max((chosen[one] + jobs[one].seconds + lag for one, lag in job.waits), default=0)
-    for start in range(ready, ready + 2 * period if job.waits else 1):
-        taken = {(start + second) % period for second in range(job.seconds)}
-        others = {
-            (chosen[one] + second) % period
-            for one in range(len(chosen))
-            if jobs[one].device == job.device
-            for second in range(jobs[one].seconds)
-        }
-        if not taken & others:
+    taken = {
+        (start + second) % period
+        for start, other in zip(chosen, jobs, strict=False)
+        if other.device == job.device
+        for second in range(other.seconds)
+    }
+    last = all(number != one for other in jobs for one, _ in other.waits)
+    for start in range(ready, ready + (period if last else 2 * period) if job.waits else 1):
+        if not any((start + second) % period in taken for second in range(job.seconds)):
             yield from all_starts(jobs, period, (*chosen, start))
 
 
@@ -37,15 +39,12 @@ def peak(
     jobs: Sequence[Job], starts: Sequence[int], period: int, kept: Sequence[tuple[int, int, float]], device: int
 ) -> float:
     """The most alive at once on ``device``: ``kept`` are (from the start of, to the end of, amount)."""
-    most = 0.0
-    for now in range(period):
-        alive = 0.0
-        for first, last, amount in kept:
-            if jobs[first].device == device:
-                end = starts[last] + jobs[last].seconds
-                alive += amount * sum(starts[first] + k * period <= now < end + k * period for k in range(-99, 99))
-        most = max(most, alive)
-    return most
+    alive = [0.0] * period
+    for first, last, amount in kept:
+        if jobs[first].device == device:
+            for instant in range(starts[first], starts[last] + jobs[last].seconds):
+                alive[instant % period] += amount
+    return max(alive)
 
 
 def least_peak(
