@@ -36,7 +36,7 @@ from itertools import count, pairwise
 
 import numpy as np
 
-from solvers.schedule.graph import Edge, Floats, Index, OperationGraph, Orders
+from solvers.schedule.graph import Edge, Floats, Hold, Index, OperationGraph, Orders
 
 Row = tuple[tuple[int, int], ...]
 """A device's round: its lanes (copy j of lane l is number j * lanes + l) in order, each with its lap."""
@@ -54,7 +54,17 @@ def repeated(graph: OperationGraph, together: int) -> OperationGraph:
     edges = [Edge(e.before + j * lanes, e.after + j * lanes, e.lag) for j in range(together) for e in graph.edges]
     edges += [Edge(one, one + lanes, 0.0) for one in range(lanes * (together - 1))]
     return OperationGraph(
-        devices=graph.devices, microbatches=1, lanes=graph.lanes * together, edges=tuple(edges), cap=graph.cap
+        devices=graph.devices,
+        microbatches=1,
+        lanes=graph.lanes * together,
+        edges=tuple(edges),
+        holds=tuple(
+            Hold(hold.first + j * lanes, hold.last + j * lanes, hold.amount)
+            for j in range(together)
+            for hold in graph.holds
+        ),
+        cap=graph.cap,
+        upstream=tuple(lane + j * lanes for j in range(together) for lane in graph.upstream),
     )
 
 

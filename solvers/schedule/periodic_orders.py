@@ -1,5 +1,6 @@
 """Good device orders of a whole step, made from its steady state: for problems too large to solve at once."""
 
+import importlib.util
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from solvers.schedule.graph import Orders, operation_graph
 from solvers.schedule.periodic import Pattern, pattern_of, together_from_one
 from solvers.schedule.periodic_cpsat import Limits, find_pattern
 from solvers.schedule.periodic_throughput import least_period, period_bound
-from solvers.schedule.periodic_unroll import improved
+from solvers.schedule.periodic_unroll import justified
 from solvers.schedule.problem import ScheduleProblem
 from solvers.schedule.schedule import Schedule
 
@@ -16,18 +17,21 @@ MOST_TOGETHER = 3
 
 
 def periodic_orders(
-    problem: ScheduleProblem, *, time_limit_seconds: float = 10.0, seed: int = 0, workers: int = 1
+    problem: ScheduleProblem, time_limit_seconds: float = 10.0, seed: int = 0, *, workers: int = 1
 ) -> list[Orders]:
     """Device orders of all micro-batches, best makespan first; none where no pattern was found in the time.
 
     The shortest period of one micro-batch, of two and of three, as long as more together may still be
     faster; of the patterns that reach it one with small peaks, as few in flight means short ramps; repeated for
-    all micro-batches, and both ramps filled by list scheduling. All within the caps and free of deadlock.
+    all micro-batches, and both ramps filled by list scheduling. All within the caps and free of deadlock. A
+    source of orders for ``solve_schedule``. Without ortools: none.
     """
+    if importlib.util.find_spec("ortools") is None:
+        return []
     graph = operation_graph(problem)
     found: list[Schedule] = []
     for pattern in _patterns(problem, time_limit_seconds, seed, workers):
-        found.append(improved(graph, pattern.orders(graph), problem.objective))
+        found.append(justified(graph, pattern.orders(graph), problem.objective))
     found.sort(key=lambda schedule: schedule.value(problem.objective))
     return [schedule.orders for schedule in found]
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -90,34 +90,22 @@ def period_bound(graph: OperationGraph, cap: Sequence[float]) -> float:
     occupies there (each chunk's from its F to I and W along the longest chain of edges, as it would be
     alone in the pipeline) over its cap.
     """
-    found = busiest_work(graph)
-    for device, lanes in enumerate(graph.lanes_of):
-        occupied = sum(_occupied(graph, group) for group in _groups(graph, lanes))
-        if occupied:
-            found = max(found, occupied / cap[device])
-    return found
+    occupied = [0.0] * graph.devices
+    for hold in graph.holds:
+        occupied[graph.lanes[hold.first].device] += hold.amount * _least_time(graph, hold.first, hold.last)
+    needed = [area / room for area, room in zip(occupied, cap, strict=True) if area]
+    return max([busiest_work(graph), *needed])
 
 
-def _groups(graph: OperationGraph, lanes: Sequence[int]) -> Iterator[list[int]]:
-    """The lanes of a device that acquire and release the same: of one chunk, or the vocabulary's."""
-    for chunk in sorted({graph.lanes[lane].chunk for lane in lanes}):
-        yield [
-            lane
-            for lane in lanes
-            if graph.lanes[lane].chunk == chunk and (graph.lanes[lane].acquired or graph.lanes[lane].released)
-        ]
-
-
-def _occupied(graph: OperationGraph, group: Sequence[int]) -> float:
-    """Memory times seconds of one micro-batch in the lanes of ``group``, as soon after its first as can be."""
-    since = {group[0]: 0.0} if group else {}
+def _least_time(graph: OperationGraph, first: int, last: int) -> float:
+    """From the start of a micro-batch's operation of one lane to the end of that of another: the longest chain."""
+    since = {first: 0.0}
     for lane in graph.upstream:
         if lane in since:
             end = since[lane] + graph.lanes[lane].seconds
             for after, lag in graph.successors[lane]:
                 since[after] = max(since.get(after, 0.0), end + lag)
-    ends = sum(graph.lanes[lane].released * (since[lane] + graph.lanes[lane].seconds) for lane in group)
-    return ends - sum(graph.lanes[lane].acquired * since[lane] for lane in group)
+    return since[last] + graph.lanes[last].seconds
 
 
 def _next(floor: float, best: Pattern | None, unit: Fraction | None) -> float:

@@ -70,24 +70,20 @@ class Units:
 
 
 def units_of(graph: OperationGraph, device: int, cap: float) -> Units:
-    """Where the figures have no common unit, what is acquired is rounded up and released last."""
-    lanes = [graph.lanes[number] for number in graph.lanes_of[device]]
-    acquired, released = [lane.acquired for lane in lanes], [lane.released for lane in lanes]
-    figures = [*acquired, *released]
-    limits = [cap] if math.isfinite(cap) else []
-    most = max([*figures, *limits])
-    counts = whole_numbers([most, *figures, *limits], MOST_UNITS) if most else [0, *(0 for _ in [*figures, *limits])]
+    """Where the figures have no common unit, what is held is rounded up and the cap down."""
+    lanes = graph.lanes_of[device]
+    holds = [hold for hold in graph.holds if graph.lanes[hold.first].device == device]
+    amounts, limits = [hold.amount for hold in holds], [cap] if math.isfinite(cap) else []
+    most = max([*amounts, *limits], default=0.0)
+    counts = whole_numbers([most, *amounts, *limits], MOST_UNITS) if most else [0] * (1 + len(amounts) + len(limits))
     if counts is None:
         unit = most / MOST_UNITS
-        up = [math.ceil(value / unit * (1 - 1e-12)) for value in acquired]
-        down = [math.floor(value / unit) for value in released]
-        for job in {(lane.chunk, device) for lane in lanes}:
-            members = [at for at, lane in enumerate(lanes) if (lane.chunk, device) == job]
-            down[max(at for at in members if released[at] or at == members[0])] += sum(up[at] for at in members) - sum(
-                down[at] for at in members
-            )
-        counts = [0, *up, *down, *(math.floor(one / unit * (1 + 1e-12)) for one in limits)]
-    split = 1 + len(lanes)
-    up, down = counts[1:split], counts[split : split + len(lanes)]
-    whole = sum(count for count, lane in zip(up, lanes, strict=True) if lane.kind == Kind.F)
-    return Units(acquired=tuple(up), released=tuple(down), whole=whole, cap=counts[-1] if limits else None)
+        counts = [0, *(math.ceil(amount / unit * (1 - 1e-12)) for amount in amounts)]
+        counts += [math.floor(limit / unit * (1 + 1e-12)) for limit in limits]
+    units = list(zip(holds, counts[1 : 1 + len(holds)], strict=True))
+    return Units(
+        acquired=tuple(sum(count for hold, count in units if hold.first == lane) for lane in lanes),
+        released=tuple(sum(count for hold, count in units if hold.last == lane) for lane in lanes),
+        whole=sum(count for hold, count in units if graph.lanes[hold.first].kind == Kind.F),
+        cap=counts[-1] if limits else None,
+    )

@@ -11,9 +11,9 @@ and puts weight gradients, lookups and other work that nothing waits for into wh
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from solvers.schedule.graph import Edge, OperationGraph, Orders
+from solvers.schedule.graph import OperationGraph, Orders
 from solvers.schedule.problem import Kind, Objective
 from solvers.schedule.schedule import TOLERANCE, Schedule, timed
 
@@ -34,7 +34,7 @@ RULES = (AS_GIVEN, Rule(rank={kind: place for place, kind in enumerate(_BACKWARD
 MOST_PASSES = 12
 
 
-def improved(graph: OperationGraph, orders: Orders, objective: Objective = "makespan") -> Schedule:
+def justified(graph: OperationGraph, orders: Orders, objective: Objective = "makespan") -> Schedule:
     """The best schedule of list schedules forwards and backwards in time, in turn, from ``orders``.
 
     Each takes the orders of the one before, so that a pass forwards pulls everything as early as its
@@ -42,7 +42,7 @@ def improved(graph: OperationGraph, orders: Orders, objective: Objective = "make
     (Valls, Ballestín, Quintanilla 2005). Once for each of ``RULES`` in the first pass; ends when a pass both
     ways has gained nothing.
     """
-    mirror = reversed_in_time(graph)
+    mirror = graph.reversed()
     best = timed(graph, orders, objective)
     for rule in RULES:
         current, value = orders, math.inf
@@ -183,16 +183,6 @@ class _ListSchedule:
                     return False
                 alive += self.growth[other_lane]
         return True
-
-
-def reversed_in_time(graph: OperationGraph) -> OperationGraph:
-    """The same problem run backwards: what waited is waited for, what was released is acquired, and the
-    last micro-batch is the first."""
-    lanes = tuple(replace(lane, acquired=lane.released, released=lane.acquired) for lane in graph.lanes)
-    edges = tuple(Edge(edge.after, edge.before, edge.lag) for edge in graph.edges)
-    return OperationGraph(
-        devices=graph.devices, microbatches=graph.microbatches, lanes=lanes, edges=edges, cap=graph.cap
-    )
 
 
 def backwards(orders: Sequence[Sequence[int]], microbatches: int) -> Orders:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from solvers.schedule.graph import OperationGraph, Orders, operation_graph
-from solvers.schedule.periodic_unroll import RULES, Rule, backwards, improved, list_scheduled, reversed_in_time
+from solvers.schedule.periodic_unroll import RULES, Rule, backwards, justified, list_scheduled
 from solvers.schedule.problem import Kind, ScheduleProblem
 from solvers.schedule.schedule import memory_of, timed
 from tests.solvers.schedule.instances import linear, one_forward_one_backward, passes, placed, v_placed
@@ -59,7 +59,7 @@ def test_orders_that_wait_for_each_other_are_refused() -> None:
 def test_time_reversed_twice_is_time() -> None:
     graph = operation_graph(PROBLEMS[4])
     orders = one_at_a_time(graph)
-    mirror = reversed_in_time(graph)
+    mirror = graph.reversed()
     assert backwards(backwards(orders, graph.microbatches), graph.microbatches) == orders
     assert timed(mirror, backwards(orders, graph.microbatches)).makespan == timed(graph, orders).makespan
     assert memory_of(mirror, backwards(orders, graph.microbatches)) == memory_of(graph, orders)
@@ -77,6 +77,6 @@ def test_1f1b_with_weight_gradients_apart_becomes_the_best_known(problem: Schedu
         rows.append([])
         for kind, chunk, k in row:
             rows[-1] += [(kind, chunk, k)] if kind == Kind.F else [(Kind.I, chunk, k), (Kind.W, chunk, k)]
-    schedule = improved(graph, graph.orders(rows))
+    schedule = justified(graph, graph.orders(rows))
     assert schedule.over_cap == ()
     assert schedule.makespan == makespan
