@@ -294,12 +294,20 @@ def _run(solver: "cp_model.CpSolver", model: "cp_model.CpModel", teller: Any) ->
     """The status, and whether Ctrl-C ended the search: the solver runs in a thread of its own, so that
     Python hears it."""
     statuses: list[Any] = []
-    thread = threading.Thread(target=lambda: statuses.append(solver.solve(model, teller)), daemon=True)
-    interrupted = False
-    thread.start()
-    while thread.is_alive():
+    over = threading.Event()
+
+    def solve() -> None:
         try:
-            thread.join(0.2)
+            statuses.append(solver.solve(model, teller))
+        finally:
+            over.set()
+
+    threading.Thread(target=solve, daemon=True).start()
+    interrupted = False
+    while True:
+        try:
+            if over.wait(0.2):
+                break
         except KeyboardInterrupt:
             interrupted = True
             solver.stop_search()

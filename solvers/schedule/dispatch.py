@@ -126,9 +126,11 @@ def dispatch(graph: OperationGraph, rules: Rules) -> Orders:
 
     strict = math.inf in patience
     waiting, left, now = strict, sum(device >= 0 for device in device_of) * m, 0.0
+    stuck_at = -1
     while left:
         if not events:  # all devices wait: the first that can goes on out of turn
-            waiting = False
+            assert left != stuck_at, f"{left} operations can never start"
+            waiting, stuck_at = False, left
             events = [(now, device) for device in range(graph.devices)]
         now, device = heappop(events)
         if free_at[device] > now:

@@ -1,5 +1,8 @@
 import dataclasses
 import math
+import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -66,3 +69,16 @@ def test_rounded_figures_give_a_bound_just_below_and_an_order_timed_with_the_tru
     assert outcome.orders is not None
     assert timed(graph, outcome.orders).makespan == pytest.approx(best / 3)
     assert best / 3 * (1 - 1e-7) < outcome.lower_bound <= best / 3
+
+
+def test_an_interrupt_ends_the_search_and_keeps_what_it_found() -> None:
+    """A real signal, while the solver runs: 8 stages, room for 4, which takes far longer without a bound or hint."""
+    graph = operation_graph(linear(8, 24, 1.0, 5.0))
+    worst = max((timed(graph, orders) for orders in rule_orders(graph)), key=lambda one: one.makespan)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    outcome = solve_model(
+        graph, objective="makespan", best=worst.makespan, lower_bound=0.0, seconds=300, seed=0, workers=2, hint=worst
+    )
+    assert (outcome.interrupted, outcome.solved) == (True, False)
+    assert outcome.lower_bound < worst.makespan
