@@ -16,7 +16,7 @@ length t(l); the value z. With H the best known value:
 asked of these only and the operations of all others become lags: a relaxation, whose bound holds for the
 whole and is often the same, as the device short of memory decides.
 
-Units. Figures that have a common unit are exact. Else times are rounded down to 1/1,000,000 of H, which
+Units. Figures that have a common unit are exact. Else times are rounded down to 1/1,000,000,000 of H, which
 keeps the bound valid, and memory to 1/100,000,000 of the cap; the order found is timed, and its
 memory counted, with the true figures.
 """
@@ -36,8 +36,15 @@ from solvers.schedule.schedule import TOLERANCE, Schedule, memory_of
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-MOST_UNITS = 100_000_000
-ROUNDED_UNITS = 1_000_000
+MOST_UNITS = 1_000_000_000
+"""Of time in the horizon, and where figures have no common unit; their product with those of memory fits 64 bits."""
+
+PARTS = 5
+"""Units in the greatest common divisor: operations of length 1 would be made an assignment to places, which
+takes far longer than intervals do (ortools 9.15)."""
+
+MOST_MEMORY_UNITS = 100_000_000
+"""Of memory in a cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +82,13 @@ def solve_model(
         model.hint(hint)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
-    solver.parameters.interleave_search = workers > 1
+    # a portfolio without linear relaxations, which cost more than they say here; in turns, so that runs repeat
+    if workers > 1:
+        solver.parameters.interleave_search = True
+        solver.parameters.subsolvers.extend(["quick_restart_no_lp", "no_lp"])
+    else:
+        solver.parameters.search_branching = cp_model.PORTFOLIO_WITH_QUICK_RESTART_SEARCH
+        solver.parameters.linearization_level = 0
     solver.parameters.random_seed = seed
     solver.parameters.catch_sigint_signal = False
     solver.parameters.max_time_in_seconds = max(seconds, 0.01)
@@ -108,12 +121,12 @@ class Unit(NamedTuple):
 
 
 def common_unit(graph: OperationGraph, horizon: float) -> Unit:
-    """The largest unit of which all lengths and lags are multiples, if ``horizon`` has at most ``MOST_UNITS``."""
+    """A unit of which all lengths and lags are multiples, if ``horizon`` has at most ``MOST_UNITS``."""
     figures = {lane.seconds for lane in graph.lanes} | {edge.lag for edge in graph.edges}
-    unit = _greatest_divisor(figure for figure in figures if figure)
+    unit = _greatest_divisor(figure for figure in figures if figure) / PARTS
     if unit and horizon / float(unit) <= MOST_UNITS:
         return Unit(float(unit), True)
-    return Unit(max(horizon, 1e-300) / ROUNDED_UNITS, False)
+    return Unit(max(horizon, 1e-300) / MOST_UNITS, False)
 
 
 def _greatest_divisor(figures: Iterable[float]) -> Fraction:
@@ -214,8 +227,8 @@ class _Model:
             if self.microbatches * sum(hold.amount for hold in holds) <= cap * (1 + TOLERANCE):
                 continue
             byte = float(_greatest_divisor(hold.amount for hold in holds))
-            exact = cap / byte <= MOST_UNITS
-            byte = byte if exact else cap / MOST_UNITS
+            exact = cap / byte <= MOST_MEMORY_UNITS
+            byte = byte if exact else cap / MOST_MEMORY_UNITS
             intervals, demands = [], []
             for hold in holds:
                 demand = round(hold.amount / byte) if exact else math.floor(hold.amount / byte)
@@ -279,21 +292,22 @@ def _kept_edges(graph: OperationGraph, kept: set[int]) -> list[tuple[int, int, f
 
 def _run(solver: "cp_model.CpSolver", model: "cp_model.CpModel", teller: Any) -> tuple[Any, bool]:
     """The status, and whether Ctrl-C ended the search: the solver runs in a thread of its own, so that
-    Python hears it. An event tells its end: ``Thread.join`` takes a thread for dead once it is interrupted."""
+    Python hears it."""
     statuses: list[Any] = []
-    done = threading.Event()
+    over = threading.Event()
 
     def solve() -> None:
         try:
             statuses.append(solver.solve(model, teller))
         finally:
-            done.set()
+            over.set()
 
     threading.Thread(target=solve, daemon=True).start()
     interrupted = False
-    while not done.is_set():
+    while True:
         try:
-            done.wait(0.2)
+            if over.wait(0.2):
+                break
         except KeyboardInterrupt:
             interrupted = True
             solver.stop_search()

@@ -21,7 +21,8 @@ from solvers.schedule.schedule import TOLERANCE
 class Rules:
     """``keys`` [operations]: least first. ``gates``: lane -> (lane, limit): an operation of the first
     starts only while fewer than ``limit`` of its kind lack their counterpart in the second. ``patience``
-    [lanes]: an operation is put off while one of a lesser key becomes ready within that share of its length."""
+    [lanes]: an operation is put off while one of a lesser key becomes ready within that share of its length;
+    inf: while there is one that memory allows, unless all devices wait for each other."""
 
     keys: Sequence[float]
     gates: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -123,7 +124,14 @@ def dispatch(graph: OperationGraph, rules: Rules) -> Orders:
                 elif following[after] == microbatch:
                     heappush(events, (ready[operation], device_of[after]))
 
-    while events:
+    strict = math.inf in patience
+    waiting, left, now = strict, sum(device >= 0 for device in device_of) * m, 0.0
+    stuck_at = -1
+    while left:
+        if not events:  # all devices wait: the first that can goes on out of turn
+            assert left != stuck_at, f"{left} operations can never start"
+            waiting, stuck_at = False, left
+            events = [(now, device) for device in range(graph.devices)]
         now, device = heappop(events)
         if free_at[device] > now:
             continue
@@ -131,11 +139,12 @@ def dispatch(graph: OperationGraph, rules: Rules) -> Orders:
         for lane in graph.lanes_of[device]:
             microbatch = following[lane]
             operation = lane * m + microbatch
-            if microbatch == m or waits[operation]:
+            if microbatch == m or (waits[operation] and not waiting):
                 continue
             key = keys[operation]
-            if ready[operation] > now:
-                soon.append((ready[operation], key))
+            if waits[operation] or ready[operation] > now:
+                if not strict or not acquires[lane] or ledgers[device].admits(lane, microbatch):
+                    soon.append((math.inf if waits[operation] else ready[operation], key))
                 continue
             if key >= best_key:
                 continue
@@ -146,11 +155,12 @@ def dispatch(graph: OperationGraph, rules: Rules) -> Orders:
             if acquires[lane] and not ledgers[device].admits(lane, microbatch):
                 continue
             best, best_key = lane, key
-        horizon = now + patience[best] * seconds[best]
-        if best < 0 or any(key < best_key and at < horizon for at, key in soon):
-            if soon:
+        if best < 0 or (soon and _put_off(now, best_key, soon, patience[best] * seconds[best], waiting)):
+            if soon and min(soon)[0] < math.inf:
                 heappush(events, (min(soon)[0], device))
             continue
+        waiting = strict
+        left -= 1
         microbatch = following[best]
         following[best] += 1
         if books[best]:
@@ -160,3 +170,10 @@ def dispatch(graph: OperationGraph, rules: Rules) -> Orders:
         heappush(events, (end, device))
         finish(best, microbatch, end)
     return tuple(map(tuple, orders))
+
+
+def _put_off(now: float, key: float, soon: list[tuple[float, float]], patience: float, waiting: bool) -> bool:
+    """Whether an operation of a lesser key comes soon enough; ``patience`` nan: inf of an operation of no length."""
+    if patience < math.inf:
+        return any(other < key and at < now + patience for at, other in soon)
+    return waiting and any(other < key for _, other in soon)

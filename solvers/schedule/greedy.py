@@ -9,9 +9,14 @@ chunk of the first and of the second half of the pipe. ``dispatch`` keeps every 
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
+
 from solvers.schedule.dispatch import Rules, dispatch
 from solvers.schedule.graph import OperationGraph, Orders
 from solvers.schedule.problem import Kind
+
+MOST_BY_CHANCE = 300
+"""Orders by rules at random."""
 
 FORWARD, BACKWARD, WEIGHTS, PASSES = "FBW+"
 _LETTER = {Kind.F: FORWARD, Kind.I: BACKWARD, Kind.B: BACKWARD, Kind.W: WEIGHTS}
@@ -37,6 +42,29 @@ def rule_orders(graph: OperationGraph, most: int = MOST_OPERATIONS) -> Iterator[
             return
         keys = _keys(graph, ranking, direction)
         yield dispatch(graph, Rules(keys=keys, gates=gates, patience=[patience] * len(graph.lanes)))
+
+
+def chance_orders(graph: OperationGraph, seed: int, most: int = MOST_OPERATIONS) -> Iterator[Orders]:
+    """Orders within the caps by rules at random: rankings, directions, how many may be between F and I of each
+    chunk, and between F of the first chunk and F or I of another. At least one."""
+    generator = np.random.default_rng(seed)
+    m, chunks = graph.microbatches, 1 + max(lane.chunk for lane in graph.lanes)
+    backward = Kind.I if (Kind.I, 0) in graph.number else Kind.B
+    for _ in range(min(MOST_BY_CHANCE, max(1, most // len(graph)))):
+        ranking = RANKINGS[int(generator.integers(len(RANKINGS)))]
+        limits = generator.integers(1, min(m, chunks) + 1, chunks)
+        if generator.random() < 0.5:
+            limits = np.sort(limits)[::-1]
+        gates = {
+            graph.number[Kind.F, c]: (graph.number[backward, c], int(limit)) for c, limit in enumerate(limits.tolist())
+        }
+        if chunks > 1 and generator.random() < 0.5:
+            kind = Kind.F if generator.random() < 0.5 else backward
+            other = graph.number[kind, int(generator.integers(1, chunks))]
+            gates[graph.number[Kind.F, 0]] = (other, int(generator.integers(1, chunks + 1)))
+        keys = _keys(graph, ranking, int(generator.choice(DIRECTIONS)))
+        patience = [float(generator.choice([0.0, 0.0, 0.5, 1.0]))] * len(graph.lanes)
+        yield dispatch(graph, Rules(keys=keys, gates=gates, patience=patience))
 
 
 def _rules(graph: OperationGraph) -> Iterator[tuple[dict[str, int], int, dict[int, tuple[int, int]], float]]:

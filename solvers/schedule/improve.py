@@ -7,6 +7,7 @@ projects with limited resources). Some noise on the ranks, of lanes and of singl
 elsewhere when nothing more is gained.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ from solvers.schedule.schedule import Schedule, timed
 NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Of a mean operation's length, standard deviation; a choice at random each time."""
 
-PATIENCE = (0.0, 0.5, 1.0, 3.0)
+PATIENCE = (0.0, 0.5, 1.0, 3.0, math.inf, math.inf)
 
 
 def improved(graph: OperationGraph, schedule: Schedule, objective: Objective, seed: int) -> Iterator[Schedule]:

@@ -11,14 +11,14 @@ The best so far and the bound hold at any time: a time limit and Ctrl-C return t
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from solvers.schedule.bounds import Bound, lower_bound
 from solvers.schedule.graph import OperationGraph, Orders, operation_graph
-from solvers.schedule.greedy import rule_orders
+from solvers.schedule.greedy import chance_orders, rule_orders
 from solvers.schedule.improve import improved
 from solvers.schedule.problem import ScheduleProblem
 from solvers.schedule.schedule import TOLERANCE, Schedule, timed
@@ -80,6 +80,10 @@ def solve_schedule(
 
 
 class _OutOfTime(Exception):  # noqa: N818 - no error
+    pass
+
+
+class _Exhausted(Exception):  # noqa: N818 - no error
     pass
 
 
@@ -150,25 +154,31 @@ class _Run:
                     break
                 step()
         except _OutOfTime:
+            return "exhausted" if self.met else "time_limit"
+        except _Exhausted:
             pass
-        return "exhausted" if self.met else "time_limit"
+        return "exhausted"
 
     def quick(self) -> None:
-        for orders in self.quick_orders():
+        self.take_all(steady_orders(self.graph))
+        self.take_all(rule_orders(self.graph))
+        for source in SOURCES:
+            if not self.met:
+                self.take_all(source(self.problem, self.left, self.seed))
+        self.improve(at_most=min(QUICK_ROUNDS, max(4, QUICK_OPERATIONS // len(self.graph))))
+        self.take_all(chance_orders(self.graph, self.seed))
+
+    def take_all(self, found: Iterable[Orders]) -> None:
+        for orders in () if self.met else found:
             self.take(timed(self.graph, orders, self.problem.objective))
             if self.met:
                 return
             self.in_time()
-        self.improve(at_most=min(QUICK_ROUNDS, max(4, QUICK_OPERATIONS // len(self.graph))))
-
-    def quick_orders(self) -> Iterator[Orders]:
-        yield from steady_orders(self.graph)
-        yield from rule_orders(self.graph)
-        for source in SOURCES:
-            yield from source(self.problem, self.left, self.seed)
 
     def improve(self, at_most: int | None = None) -> None:
         assert self.best is not None
+        if self.met:
+            return
         for count, schedule in enumerate(improved(self.graph, self.best, self.problem.objective, self.seed)):
             self.take(schedule)
             if self.met or count + 1 == at_most:
@@ -210,6 +220,8 @@ class _Run:
             self.take(timed(self.graph, outcome.orders, self.problem.objective))
         if outcome.interrupted:
             raise KeyboardInterrupt
+        if outcome.solved and devices is None:
+            raise _Exhausted  # value and bound may still differ by what rounding takes
 
     def in_time(self) -> None:
         if self.left <= 0:

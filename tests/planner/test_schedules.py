@@ -112,7 +112,8 @@ def test_no_bound_exceeds_the_evaluated_step_and_no_cut_that_fits_is_dropped(ins
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instances())
 def test_the_optimum_of_all_that_is_allowed_is_that_of_brute_force(instance: Instance) -> None:
-    """Second method: every candidate's own cut simulated in full, no bounds."""
+    """Second method: every candidate's own cut simulated in full, no bounds. Of several chunks a stage, or where
+    weight gradients run apart, a better cut than the rule's may be found for the best of them."""
     prices = priced(instance)
     best = float("inf")
     for index in range(len(prices.columns)):
@@ -124,8 +125,12 @@ def test_the_optimum_of_all_that_is_allowed_is_that_of_brute_force(instance: Ins
         assert outcome.status == "infeasible"
         return
     assert outcome.plan is not None
-    assert outcome.plan.certificate.value == pytest.approx(best, rel=1e-12)
-    assert outcome.plan.certificate.status == "optimal"
+    found = outcome.plan.certificate
+    assert found.lower_bound <= found.value <= best * (1 + 1e-12)
+    own = {(prices.configuration(i), prices.best_boundaries(i)) for i in range(len(prices.columns))}
+    if (outcome.plan.configuration(), outcome.plan.boundaries()) in own:
+        assert found.value == pytest.approx(best, rel=1e-12)
+        assert found.status == "optimal"
 
 
 @pytest.mark.parametrize("schedule", SPLIT)
@@ -139,7 +144,7 @@ def test_memory_bounds_hold_where_memory_is_scarce(schedule: str, pp: int, memor
     assert len(columns)
     assert not (np.isinf(coarse) & np.isfinite(refined)).any()
     finite = np.isfinite(refined)
-    assert (coarse[finite] <= np.array([prices.evaluate(int(i)) for i in np.flatnonzero(finite)])).all()
+    assert (coarse[finite] <= np.array([prices.price(int(i)).step_seconds for i in np.flatnonzero(finite)])).all()
     if memory_gb < 3:
         assert np.isinf(coarse).any()
 

@@ -1,5 +1,8 @@
 import dataclasses
 import math
+import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -48,10 +51,10 @@ def test_one_device_alone_is_a_bound() -> None:
 
 def test_figures_with_a_common_unit_are_exact_and_others_rounded_down() -> None:
     tenths = dataclasses.replace(linear(2, 2), forward_seconds=(0.3, 0.5), input_grad_seconds=(0.1, 0.7))
-    assert common_unit(operation_graph(tenths), 50.0) == (pytest.approx(0.1), True)
-    assert common_unit(operation_graph(linear(2, 2, 5.0)), 50.0) == (5.0, True)
+    assert common_unit(operation_graph(tenths), 50.0) == (pytest.approx(0.1 / 5), True)
+    assert common_unit(operation_graph(linear(2, 2, 5.0)), 50.0) == (1.0, True)
     thirds = dataclasses.replace(linear(2, 2), forward_seconds=(1 / 3, math.pi))
-    assert common_unit(operation_graph(thirds), 50.0) == (pytest.approx(50e-6), False)
+    assert common_unit(operation_graph(thirds), 50.0) == (pytest.approx(50e-9), False)
 
 
 def test_rounded_figures_give_a_bound_just_below_and_an_order_timed_with_the_true_ones() -> None:
@@ -65,4 +68,17 @@ def test_rounded_figures_give_a_bound_just_below_and_an_order_timed_with_the_tru
     )
     assert outcome.orders is not None
     assert timed(graph, outcome.orders).makespan == pytest.approx(best / 3)
-    assert best / 3 * (1 - 1e-4) < outcome.lower_bound <= best / 3
+    assert best / 3 * (1 - 1e-7) < outcome.lower_bound <= best / 3
+
+
+def test_an_interrupt_ends_the_search_and_keeps_what_it_found() -> None:
+    """A real signal, while the solver runs: 8 stages, room for 4, which takes far longer without a bound or hint."""
+    graph = operation_graph(linear(8, 24, 1.0, 5.0))
+    worst = max((timed(graph, orders) for orders in rule_orders(graph)), key=lambda one: one.makespan)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    outcome = solve_model(
+        graph, objective="makespan", best=worst.makespan, lower_bound=0.0, seconds=300, seed=0, workers=2, hint=worst
+    )
+    assert (outcome.interrupted, outcome.solved) == (True, False)
+    assert outcome.lower_bound < worst.makespan
