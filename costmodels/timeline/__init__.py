@@ -17,8 +17,9 @@ from costmodels.timeline.orders import (
     VocabularyMethod,
     schedule_order,
 )
+from costmodels.timeline.prefix import prefix_bounds
 from costmodels.timeline.simulation import Timeline, device_end_seconds, makespan_seconds, simulate
-from costmodels.timeline.stage_bounds import stage_bounds
+from costmodels.timeline.stage_bounds import least_sums, stage_bounds
 from costmodels.timeline.vocabulary import VocabularySeconds
 from costmodels.timeline.vocabulary_orders import vocabulary_order
 
@@ -38,11 +39,13 @@ __all__ = [
     "VocabularySeconds",
     "any_split_bound",
     "device_end_seconds",
+    "least_sums",
     "makespan_bound",
     "makespan_seconds",
     "memory_over_time",
     "peak_activation",
     "peak_live_counts",
+    "prefix_bounds",
     "schedule_order",
     "simulate",
     "stage_bounds",
