@@ -99,14 +99,18 @@ def _corrected(step: StepModel, index: int, row: Configuration) -> Baseline:
 
 def _makespans(step: StepModel, index: int, cuts: NDArray[np.int64]) -> Column:
     host = step.calibration.microbatch_seconds / (2 * int(step.columns.vp[index]))
+    recompute, input_grad, weight_grad = step.kept.backward_parts
     passes = []
-    for table in (step.kept.forward_seconds, step.kept.backward_seconds):
+    for table, extra in ((step.kept.forward_seconds, host), (recompute + input_grad, host), (weight_grad, 0.0)):
         total = np.concatenate([[0.0], np.cumsum(table[step.chain.types, index])])
-        passes.append(np.diff(total[cuts], axis=1) + host)
-    order = step.order(index)
+        passes.append(np.diff(total[cuts], axis=1) + extra)
+    forward, backward, weights = passes
+    order, links = step.order(index), step.link_seconds(index)
     if order.splits_vocabulary:
-        return np.asarray((passes[0] + passes[1]).max(axis=1))
-    return makespan_seconds(order, passes[0], passes[1], step.link_seconds(index))
+        return np.asarray((forward + backward + weights).max(axis=1))
+    if order.splits_backward:
+        return makespan_seconds(order, forward, backward, links, weight_grad_seconds=weights)
+    return makespan_seconds(order, forward, backward + weights, links)
 
 
 def _cut(step: StepModel, counts: list[int]) -> tuple[int, ...]:

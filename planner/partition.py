@@ -18,6 +18,7 @@ in place of the bracket, o* and w* the least largest o and w of any cut, g_0 tha
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,13 @@ from numpy.typing import NDArray
 from costmodels.recompute import FIT, first_layers, of_some_layers
 from costmodels.sharding import Column
 from costmodels.step import StepModel
-from costmodels.timeline import device_end_seconds, peak_live_counts, stage_bounds
+from costmodels.timeline import device_end_seconds, least_sums, peak_live_counts, prefix_bounds, stage_bounds
 from solvers.best_split import LISTED, best_split, lower_bound
 from solvers.solution import Solution
 
 ROUNDING = 1e-12
+BRANCHED = 2048
+"""Operations of a schedule up to which beginnings of cuts are timed: a second or two; beyond, many seconds."""
 OPERATIONS = 1 << 28
 """Of all listed splits together: beyond, a gap is left rather than minutes spent."""
 
@@ -103,10 +106,31 @@ class Partition:
         body = body + chosen(tables.optimizer).max(axis=1) + chosen(tables.gather).max(axis=1)
         return np.asarray(step.straggler * body + step.calibration.step_seconds)
 
+    def _begun_bounds(self, begun: NDArray[np.intp]) -> Column:
+        """[k]: seconds below the step of every cut whose first stages are those of [k, stages + 1]."""
+        stages, step, tables = begun.shape[1] - 1, self.step, self.tables
+        stage = np.arange(stages)
+
+        def chosen(table: Column) -> Column:
+            return np.asarray(table[np.minimum(stage, len(table) - 1), begun[:, :-1], begun[:, 1:]])
+
+        behind = self._least_behind[stages, begun[:, -1]] + 2 * self.links[stages - 1 :].sum()
+        makespan = prefix_bounds(self.order, chosen(tables.forward), chosen(tables.backward), behind, self.links)
+        body = makespan + chosen(tables.gradient)[:, 0]
+        body = body + chosen(tables.optimizer).max(axis=1) + chosen(tables.gather).max(axis=1)
+        return np.asarray((step.straggler * body + step.calibration.step_seconds) * (1 - ROUNDING))
+
+    @cached_property
+    def _least_behind(self) -> Column:
+        """[stages + 1, items + 1]: the least load of the stages from j on that hold the items from s on."""
+        load = np.where(self.allowed, self.tables.forward + self.tables.backward, np.inf)
+        return least_sums(load)[1]
+
     def solve(self) -> Solution[NDArray[np.intp]]:
         """The best cut; ``shortfall`` the bytes a GPU lacks where none fits."""
         listed = min(LISTED, OPERATIONS // self.order.kind.size)
-        solution = best_split(self.bounds, self.step_seconds, listed=listed)
+        partial = self._begun_bounds if self.order.kind.size <= BRANCHED else None
+        solution = best_split(self.bounds, self.step_seconds, partial=partial, listed=listed)
         if solution.choice is not None:
             return solution
         return Solution(

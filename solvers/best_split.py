@@ -13,7 +13,10 @@ t_j(s, e) = max(L_j(s), c_j(s, e), R_{j+1}(e)).
    item between them sliding on: the incumbent z.
 2. Splits of chunks with t < z are counted (N_j(s) = sum of N_{j+1}(e), as in ``splits``). If they are
    few, all are listed and evaluated: the best of them and z is the optimum.
-3. If they are many, those with t < x are, for the largest x that leaves few: then x is a bound.
+3. If they are many, and a bound p(b_0..b_j) on every split that begins so is at hand, beginnings grow chunk
+   by chunk, as long as max(t, p) < z; of each length those of least bound are kept. The least bound of any
+   other is one on what was left out.
+4. Else those with t < x are listed, for the largest x that leaves few: then x is a bound.
 
 Splits are evaluated in the order of their own bounds, until these pass the best value.
 """
@@ -47,6 +50,7 @@ def best_split(
     *,
     start: ArrayLike | None = None,
     screen: Evaluate | None = None,
+    partial: Evaluate | None = None,
     listed: int = LISTED,
     evaluated: int | None = None,
 ) -> Solution[NDArray[np.intp]]:
@@ -54,16 +58,17 @@ def best_split(
 
     ``bounds`` [chunks, items + 1, items + 1] holds c_j(s, e) at [j, s, e]; ``evaluate`` maps splits
     [k, chunks + 1] to their values [k] (inf: not allowed). ``start`` is a split to begin from; ``screen`` gives
-    bounds [k] on whole splits, where sharper ones than their chunks' are cheap. ``listed`` is how many splits
-    are listed at the most, ``evaluated`` (None: no end) how many the descent may evaluate. Values are compared
-    with a tolerance of 1e-9. Counts: ``listed``, and ``evaluated`` in all. Raises ``ValueError`` for bounds of
-    another shape, and for a value below its bound.
+    bounds [k] on whole splits, where sharper ones than their chunks' are cheap; ``partial`` gives bounds [k]
+    on every split that begins with [k, j + 1]. ``listed`` is how many splits are listed at the most,
+    ``evaluated`` (None: no end) how many the descent may evaluate. Values are compared with a tolerance of
+    1e-9. Counts: ``listed``, and ``evaluated`` in all. Raises ``ValueError`` for bounds of another shape, and
+    for a value below its bound.
     """
     began = time.perf_counter()
     search = _Search(_checked(bounds), evaluate, screen)
     if np.isfinite(search.lower):
         search.descend(search.first() if start is None else np.asarray(start, dtype=np.intp), evaluated)
-        search.exhaust(listed)
+        search.exhaust(listed, partial)
     value, lower = search.value, min(search.lower, search.value)
     proven = value <= lower * (1 + TOLERANCE)
     return Solution(
@@ -122,11 +127,14 @@ class _Search:
                 return
             candidates = _neighbours(self.split)
 
-    def exhaust(self, most: int) -> None:
+    def exhaust(self, most: int, partial: Evaluate | None) -> None:
         """Every split that may be better, or as many as ``most`` of those with the least bounds."""
         if self.value <= self.lower * (1 + TOLERANCE):
             return
         target = self.value * (1 - TOLERANCE)
+        if partial is not None and _count(self.through < target) > most:
+            self.branch(partial, max(1, most // 8))
+            return
         levels = np.unique(self.through[self.through < target])
         low, high = 0, len(levels)  # intervals with t among the first `low` levels leave few splits
         if _count(self.through < target) <= most:
@@ -139,6 +147,24 @@ class _Search:
         self.listed = len(splits)
         self.consider(splits)
         self.lower = max(self.lower, min(reached, self.value) if low < len(levels) else self.value)
+
+    def branch(self, partial: Evaluate, width: int) -> None:
+        """Beginnings of splits, chunk by chunk, ``width`` of each length at the most."""
+        begun, bounds, left_out = np.zeros((1, 1), dtype=np.intp), np.array([self.lower]), np.inf
+        for j, through in enumerate(self.through):
+            row, end = np.nonzero(through[begun[:, -1]] < self.value * (1 - TOLERANCE))
+            bounds = np.maximum(bounds[row], through[begun[row, -1], end])
+            begun = np.column_stack([begun[row], end])
+            if j + 1 == len(self.through):
+                break
+            begun, bounds, least = _least(begun, bounds, 8 * width)
+            bounds = np.maximum(bounds, np.asarray(partial(begun), dtype=np.float64)) if len(begun) else bounds
+            open_ = bounds < self.value * (1 - TOLERANCE)
+            begun, bounds, more = _least(begun[open_], bounds[open_], width)
+            left_out = min(left_out, least, more)
+        self.listed = len(begun)
+        self.consider(begun)
+        self.lower = max(self.lower, min(left_out, self.value))
 
     def consider(self, splits: Splits, most: int | None = None) -> None:
         bounds = self.bound_of(splits)
@@ -174,6 +200,14 @@ def _from_behind(bounds: Floats) -> Floats:
     for j in range(chunks - 1, -1, -1):
         after[j] = np.maximum(bounds[j], after[j + 1][None, :]).min(axis=1)
     return after
+
+
+def _least(begun: Splits, bounds: Floats, most: int) -> tuple[Splits, Floats, float]:
+    """As many as ``most`` with the least bounds, and the least bound of the others."""
+    if len(begun) <= most:
+        return begun, bounds, float("inf")
+    order = np.argsort(bounds, kind="stable")
+    return begun[order[:most]], bounds[order[:most]], float(bounds[order[most]])
 
 
 def _neighbours(split: NDArray[np.intp]) -> Splits:

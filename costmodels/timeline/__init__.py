@@ -29,8 +29,9 @@ from costmodels.timeline.schedules import (
     VocabularyMethod,
     device_of_chunk,
 )
+from costmodels.timeline.prefix import prefix_bounds
 from costmodels.timeline.simulation import Timeline, device_end_seconds, makespan_seconds, simulate
-from costmodels.timeline.stage_bounds import stage_bounds
+from costmodels.timeline.stage_bounds import least_sums, stage_bounds
 from costmodels.timeline.vocabulary import VocabularySeconds
 from costmodels.timeline.vocabulary_orders import vocabulary_order
 
@@ -59,6 +60,7 @@ __all__ = [
     "device_end_seconds",
     "device_of_chunk",
     "least_alive",
+    "least_sums",
     "makespan_bound",
     "makespan_seconds",
     "memory_over_time",
@@ -66,6 +68,7 @@ __all__ = [
     "peak_activation",
     "peak_live_counts",
     "peak_open_softmaxes",
+    "prefix_bounds",
     "schedule_order",
     "simulate",
     "stage_bounds",

@@ -83,7 +83,7 @@ def simulate(
     graph, batch, cost, lag = _prepare(order, *seconds)
     start, end = np.empty((2, len(cost), *order.kind.shape))
     for block in _blocks(order, len(cost)):
-        ends = _relax(graph, cost[block], lag[block])
+        ends = relax(graph, cost[block], lag[block])
         starts = np.maximum(ends[graph.after], ends[graph.fed_by] + lag[block].T[graph.lag])
         start[block], end[block] = (rows[graph.row].transpose(2, 0, 1) for rows in (starts, ends))
     shape = (*batch, *order.kind.shape)
@@ -114,7 +114,7 @@ def device_end_seconds(
     """[..., devices]: when each device ends its last operation; arguments and errors are ``simulate``'s."""
     seconds = (forward_seconds, backward_seconds, link_seconds, vocabulary, weight_grad_seconds)
     graph, batch, cost, lag = _prepare(order, *seconds)
-    ends = [_relax(graph, cost[block], lag[block])[graph.row[:, -1]].T for block in _blocks(order, len(cost))]
+    ends = [relax(graph, cost[block], lag[block])[graph.row[:, -1]].T for block in _blocks(order, len(cost))]
     return np.concatenate(ends).reshape(*batch, order.devices) if ends else np.empty((*batch, order.devices))
 
 
@@ -185,7 +185,7 @@ def _blocks(order: Order, rows: int) -> list[slice]:
     return [slice(begin, min(begin + step, rows)) for begin in range(0, rows, step)]
 
 
-def _relax(graph: Graph, cost: Seconds, lag: Seconds) -> Seconds:
+def relax(graph: Graph, cost: Seconds, lag: Seconds) -> Seconds:
     """End seconds by row of the graph, one column per cost vector."""
     duration = cost.T[graph.cost]
     delay = lag.T[graph.lag]

@@ -34,7 +34,7 @@ def stage_bounds(
     )
     load = forward + backward
     stages = len(load)
-    before, behind = _least_sums(load)
+    before, behind = least_sums(load)
     links = np.concatenate([[0.0], np.cumsum(np.asarray(link_seconds, dtype=np.float64))])
     bound = np.full(load.shape, np.inf)
     for j, own in enumerate(load):
@@ -52,7 +52,7 @@ def stage_bounds(
     return bound
 
 
-def _least_sums(load: Seconds) -> tuple[Seconds, Seconds]:
+def least_sums(load: Seconds) -> tuple[Seconds, Seconds]:
     """[stages + 1, items + 1] twice: the least load of the first j stages that hold just the first s
     items, and of the stages from j on that hold the rest; inf where they cannot."""
     stages, ends = load.shape[:2]

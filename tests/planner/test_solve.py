@@ -20,7 +20,7 @@ from tests.planner.instances import Instance, instances
 @given(instances())
 def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
     """Second method: every candidate's own cut simulated in full, one after the other, no bounds; and the
-    first and the best of them priced alone by ``predict``."""
+    first and the best of them priced alone by ``predict``. An interleaved winner's cut may be improved on."""
     best, best_index = float("inf"), 0
     columns = enumerate_space(*instance.parts, instance.pins).columns
     pricing = Pricing(*instance.parts, calibration_for(instance.cluster, instance.job, None), columns)
@@ -44,7 +44,9 @@ def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
     assert alone.feasible
     assert alone.step_seconds == pytest.approx(best, rel=1e-12)
     certificate = outcome.plan.certificate
-    assert certificate.value == pytest.approx(best, rel=1e-12)
+    assert certificate.value <= best * (1 + 1e-12)
+    if outcome.plan.parallelism.vp == 1:
+        assert certificate.value == pytest.approx(best, rel=1e-12)
     assert certificate.lower_bound == certificate.value
     assert certificate.searched.candidates == count
     for alternative in certificate.alternatives:
