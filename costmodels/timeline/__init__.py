@@ -19,6 +19,7 @@ from costmodels.timeline.operations import (
     order_of_rows,
 )
 from costmodels.timeline.orders import schedule_order
+from costmodels.timeline.prefix import prefix_bounds
 from costmodels.timeline.schedules import (
     NAMED_SCHEDULES,
     SCHEDULES,
@@ -29,7 +30,6 @@ from costmodels.timeline.schedules import (
     VocabularyMethod,
     device_of_chunk,
 )
-from costmodels.timeline.prefix import prefix_bounds
 from costmodels.timeline.simulation import Timeline, device_end_seconds, makespan_seconds, simulate
 from costmodels.timeline.stage_bounds import least_sums, stage_bounds
 from costmodels.timeline.vocabulary import VocabularySeconds

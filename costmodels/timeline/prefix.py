@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from costmodels.timeline.graph import Graph, level_order
-from costmodels.timeline.orders import BACKWARD, FORWARD, Order
+from costmodels.timeline.operations import BACKWARD, FORWARD, Order
 from costmodels.timeline.simulation import relax
 
 Seconds = NDArray[np.float64]
