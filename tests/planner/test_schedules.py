@@ -152,6 +152,23 @@ def test_memory_bounds_hold_where_memory_is_scarce(schedule: str, pp: int, memor
 
 
 @pytest.mark.parametrize("schedule", SPLIT)
+@pytest.mark.parametrize(("pp", "layers"), [(4, 8), (8, 22), (16, 30)])
+def test_memory_that_just_holds_a_cut_is_never_too_little(schedule: str, pp: int, layers: int) -> None:
+    """Second method: the peak of each candidate's own cut, to the byte, as all the memory there is."""
+    model = replace(dense_model(layers), vocabulary=256)  # layers fill the memory, not logits
+    machine, job = cluster(1, pp), Job(global_batch=64, sequence_length=4096)
+    pins: dict[str, int | str] = {"schedule": schedule, "pp": pp, "zero": 1, "tp": 1, "cp": 1}
+    columns = enumerate_space(machine, model, job, pins).columns
+    prices = Pricing(machine, model, job, load_calibration(machine.gpu), columns)
+    for index in range(len(columns)):
+        peak = price_cut(prices.step, index, prices.best_boundaries(index)).peak_bytes
+        just = cluster(1, pp, memory_bytes=peak)
+        alone = Pricing(just, model, job, load_calibration(machine.gpu), columns.take(np.array([index])))
+        assert np.isfinite(alone.coarse_bounds()[0])
+        assert np.isfinite(alone.refine(np.array([0]))[0])
+
+
+@pytest.mark.parametrize("schedule", SPLIT)
 @pytest.mark.parametrize("model", [MODEL, replace(MODEL, tied_embeddings=True), moe_model(8, mtp=1)])
 def test_a_pinned_schedule_is_solved_and_its_plan_is_sound(schedule: str, model) -> None:  # type: ignore[no-untyped-def]
     pins: dict[str, int | str] = {"schedule": schedule, "pp": 4, "zero": 1}
