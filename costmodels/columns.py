@@ -84,7 +84,8 @@ class Columns:
     @property
     def turns_back(self) -> NDArray[np.bool_]:
         """Whether chunks are placed in a V: the first and the last on stage 0."""
-        return np.isin(self.schedule, [PIPELINE_SCHEDULES.index(name) for name in V_SCHEDULES])
+        named = np.isin(self.schedule, [PIPELINE_SCHEDULES.index(name) for name in V_SCHEDULES])
+        return np.asarray(named | ((self.schedule == PIPELINE_SCHEDULES.index("best")) & (self.vp == 2)))
 
     @property
     def dense_replicas(self) -> Degree:

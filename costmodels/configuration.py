@@ -14,9 +14,10 @@ Recompute = str
 """``none``, ``selective``, ``full``, of some layers, or modules joined by ``+``: see ``costmodels.recompute``."""
 Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
-PipelineSchedule = Literal["1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min"]
+PipelineSchedule = Literal["1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min", "best"]
 PIPELINE_SCHEDULES: tuple[PipelineSchedule, ...] = get_args(PipelineSchedule)
-"""``1f1b`` first; it stands for interleaved 1F1B where a stage has several chunks."""
+"""``1f1b`` first; it stands for interleaved 1F1B where a stage has several chunks. ``best`` has no rule: its order
+is made for the configuration, with one chunk a stage or two placed in a V."""
 V_SCHEDULES: tuple[PipelineSchedule, ...] = ("zb-v", "v-half", "v-min")
 """Those with two chunks a stage, placed in a V."""
 ALLOWABLE: tuple[str, ...] = ("recompute", "schedule", "vocabulary")
@@ -81,7 +82,8 @@ class Configuration:
     ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level
     (``costmodels.recompute``). ``vocabulary``: both embeddings ``whole`` on the first and the last stage,
     or split over all stages and run by one of three methods (``costmodels.timeline.vocabulary_orders``).
-    ``schedule`` of the pipeline (``costmodels.timeline.schedules``); all but ``1f1b`` need a whole vocabulary.
+    ``schedule`` of the pipeline (``costmodels.timeline.schedules``), or ``best``, an order of its own; all but
+    ``1f1b`` and ``best`` need a whole vocabulary.
     """
 
     tp: int = 1

@@ -1,5 +1,7 @@
 """Which schedule a configuration runs, and where it places the chunks of the model."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from costmodels.timeline import Order, Placement, Schedule, device_of_chunk, sch
 
 def placement_of(configuration: Configuration) -> Placement:
     """The rule from chunks to stages."""
-    if configuration.schedule in V_SCHEDULES:
+    if configuration.schedule in V_SCHEDULES or (configuration.schedule == "best" and configuration.vp == 2):
         return "v"
     return "linear" if configuration.vp == 1 else "interleaved"
 
@@ -19,7 +21,7 @@ def stage_of_chunk(configuration: Configuration) -> NDArray[np.int32]:
     return device_of_chunk(placement_of(configuration), configuration.pp, configuration.vp)
 
 
-def schedule_of(configuration: Configuration) -> Schedule:
+def schedule_of(configuration: Configuration) -> Schedule | Literal["best"]:
     """The schedule's name; where the vocabulary is split, of the plain schedule it goes with."""
     if configuration.schedule == "1f1b" and configuration.vp > 1:
         return "interleaved-1f1b"
@@ -27,7 +29,10 @@ def schedule_of(configuration: Configuration) -> Schedule:
 
 
 def order_of(configuration: Configuration, microbatches: int) -> Order:
-    """The operations of every stage."""
+    """The operations of every stage. Raises ``ValueError`` for ``best``, which has no rule."""
+    schedule = schedule_of(configuration)
+    if schedule == "best":
+        raise ValueError("schedule: best has no rule; give its order")
     if configuration.vocabulary != "whole":
         return vocabulary_order(configuration.vocabulary, configuration.pp, microbatches)
-    return schedule_order(schedule_of(configuration), configuration.pp, configuration.vp, microbatches)
+    return schedule_order(schedule, configuration.pp, configuration.vp, microbatches)

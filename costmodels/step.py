@@ -30,7 +30,7 @@ from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
 from costmodels.recompute import FIT, FULL, NONE, level_of_first, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
-from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, simulate
+from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, peak_open_softmaxes, simulate
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
 TORCH_LOSS_BYTES = 12.0
@@ -58,6 +58,7 @@ class StepModel:
         self.traffic = self._state_traffic(columns)
         self.microbatches = columns.microbatches(job.global_batch)
         self.vocabulary: SplitVocabulary = split_vocabulary(model, job, columns, self.system)
+        self.given: Order | None = None
 
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
         """The same prices for some of the configurations."""
@@ -316,8 +317,15 @@ class StepModel:
             chunks(lambda step: step.backward_parts[2]),
         )
 
+    def running(self, order: Order | None) -> "StepModel":
+        """The same prices, every configuration (of the same stages and micro-batches) running ``order``."""
+        other = self.take(np.arange(len(self.columns)))
+        other.given = order
+        return other
+
     def order(self, index: int) -> Order:
-        return order_of(self.columns.row(index), int(self.microbatches[index]))
+        """The operations of every stage: those given, or by the schedule's rule."""
+        return self.given or order_of(self.columns.row(index), int(self.microbatches[index]))
 
     def timeline(self, index: int, forward: Column, input_grad: Column, weight_grad: Column) -> Timeline:
         """Configuration ``index``'s schedule with these seconds of every chunk; recompute goes with
@@ -355,7 +363,7 @@ class StepModel:
         peaks = peak_activation(order, activations, waiting)
         live = peak_live_counts(order)
         state, share = self.state, self.vocabulary_state
-        kept = float(self.vocabulary.kept_bytes[index])
+        kept = float(self.vocabulary.kept_bytes[index]) * peak_open_softmaxes(order)
         found = []
         for stage, positions in enumerate(self.stage_positions(index, cut)):
             items = self.chain.types[positions]
@@ -363,7 +371,7 @@ class StepModel:
                 "weights_bytes": float(state.weights[items, index].sum() + share.weights[index]),
                 "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[index]),
                 "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[index]),
-                "activations_bytes": float(peaks[stage]) + kept,
+                "activations_bytes": float(peaks[stage] + kept[stage]),
                 "workspace_bytes": max(
                     self._workspace_bytes(positions, transient, index),
                     float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,
@@ -446,15 +454,16 @@ def price_step(
     calibration: Calibration,
     configuration: Configuration,
     boundaries: Sequence[int],
+    order: Order | None = None,
 ) -> StepPrice:
     """Price one configuration whose chain is cut at ``boundaries``.
 
     ``boundaries``: pp x vp + 1 increasing indices into the chain (embedding, decoder layers,
     multi-token-prediction layers, head), first 0, last its length; chunk c runs on the stage that
-    ``costmodels.placement`` says.
+    ``costmodels.placement`` says. ``order`` is what the stages run where ``schedule`` is ``best``.
     """
     step = StepModel(model, cluster, job, calibration, Columns.of([configuration]))
-    return price_cut(step, 0, boundaries)
+    return price_cut(step.running(order), 0, boundaries)
 
 
 def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:

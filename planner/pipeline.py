@@ -174,6 +174,7 @@ class _Resolution:
             passes=given.passes,
             barrier_seconds=given.barrier_seconds,
             broadcast_seconds=given.broadcast_seconds,
+            lookup_seconds=given.lookup_seconds,
             **passes,
         )
 

@@ -23,14 +23,24 @@ from costmodels.calibration import Calibration, load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import PIPELINE_SCHEDULES, Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.placement import stage_of_chunk
 from costmodels.price import StepPrice
 from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel, price_cut
-from costmodels.timeline import least_alive, makespan_bound, peak_activation, peak_live_counts
+from costmodels.timeline import Order, least_alive, makespan_bound, peak_activation, peak_live_counts
+from planner.best_schedule import (
+    hints,
+    like_order,
+    makespan_of_any_order,
+    order_of_schedule,
+    orders_in,
+    schedule_problem,
+)
 from planner.interleaved import improve
 from planner.partition import Partition, exactly_cut
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition, least_bottleneck
+from solvers.schedule.solve import solve_schedule
 from solvers.search import Evaluated
 
 KEPT_PARTITIONS = 8
@@ -63,6 +73,15 @@ class Cut:
     priced: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeOrder:
+    """An order made for a candidate and its cut; no order of it within memory ends before ``lower_bound``."""
+
+    order: Order
+    makespan_seconds: float
+    lower_bound: float
+
+
 class Pricing:
     """Prices of every candidate in ``columns``; cuts are computed once and kept."""
 
@@ -73,6 +92,8 @@ class Pricing:
         self.least_seconds = np.zeros(0)
         """What no cut of each candidate is below, whether it fits or not: once ``coarse_bounds`` were."""
         self.cuts: dict[int, Cut] = {}
+        self.made: dict[int, MadeOrder] = {}
+        """Orders of candidates whose schedule is ``best``, once they were evaluated."""
         self._partitions: dict[int, Partition] = {}
 
     # -- 1: every candidate, every cut ------------------------------------------------------
@@ -232,6 +253,10 @@ class Pricing:
             return float("inf")
         forward, recompute, input_grad, weight_grad = step.chunk_seconds(i, cut.boundaries)
         input_grad = recompute + input_grad
+        if self.made_to_order[index]:
+            return self._of_any_order(
+                step, i, cut.boundaries, float(_busy_bound(step, i, forward, input_grad, weight_grad))
+            )
         order = step.order(i)
         if order.splits_vocabulary:
             bound = step.timeline(i, forward, input_grad, weight_grad).makespan_seconds
@@ -246,9 +271,49 @@ class Pricing:
         body = float(bound) + reduced + optimizer.max() + gather.max()
         return float((step.straggler * body + step.calibration.step_seconds) * (1 - 1e-12))
 
+    @property
+    def made_to_order(self) -> NDArray[np.bool_]:
+        """Candidates whose schedule is ``best``: their order is made when they are evaluated."""
+        return np.asarray(self.columns.schedule == PIPELINE_SCHEDULES.index("best"))
+
+    def _of_any_order(self, step: StepModel, i: int, boundaries: tuple[int, ...], makespan: float) -> float:
+        """The step of a candidate under its cut whose pipeline takes ``makespan`` at the least."""
+        gradient, optimizer, gather = step.state_seconds(i, boundaries)
+        body = makespan + gradient.min() + optimizer.max() + gather.max()
+        return float((step.straggler * body + step.calibration.step_seconds) * (1 - 1e-12))
+
     def sharpen(self, index: int) -> float:
         """A tighter bound than ``refine``'s; inf if no cut fits."""
+        if self.made_to_order[index]:
+            step = self.step.take(np.array([index]))
+            cut = self.boundaries(index)
+            problem = schedule_problem(step, 0, cut)
+            if any(need > cap for need, cap in zip(problem.least_memory(), problem.memory_cap, strict=True)):
+                return float("inf")
+            return self._of_any_order(step, 0, cut, makespan_of_any_order(problem))
         return self._partition(index).lower_bound() if self.exact[index] else 0.0
+
+    def make_order(self, index: int, seconds: float | None = None, seed: int = 0) -> None:
+        """Make the order of a candidate whose schedule is ``best``: quickly, or within ``seconds``, and then no
+        worse than the one it has."""
+        step = self.step.take(np.array([index]))
+        problem = schedule_problem(step, 0, self.boundaries(index))
+        known, made = hints(problem), self.made.get(index)
+        if made is not None and seconds is not None:
+            known.append(orders_in(problem, made.order))
+        found = solve_schedule(
+            problem,
+            time_limit_seconds=float("inf") if seconds is None else seconds,
+            seed=seed,
+            hints=known,
+            effort="quick" if seconds is None else "full",
+        )
+        assert found.choice is not None  # ``sharpen`` has seen that one micro-batch fits
+        self.made[index] = MadeOrder(
+            order=order_of_schedule(found.choice, problem),
+            makespan_seconds=found.value,
+            lower_bound=max(found.lower_bound, made.lower_bound if made else 0.0),
+        )
 
     def _partition(self, index: int) -> Partition:
         if index not in self._partitions:
@@ -306,7 +371,7 @@ class Pricing:
 
     def improve(self, index: int) -> None:
         """Look for a better cut of a candidate that ``refine`` found its own for, if there are others."""
-        if not self._other_cuts[index] or self.columns.vocabulary[index]:
+        if not self._other_cuts[index] or self.columns.vocabulary[index] or self.made_to_order[index]:
             return
         step = self.step.take(np.array([index]))
         found = improve(step, 0, self.boundaries(index), float(self.least_seconds[index]))
@@ -348,8 +413,17 @@ class Pricing:
         return found
 
     def _checked(self, step: StepModel, i: int, boundaries: tuple[int, ...]) -> Cut:
-        over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.cluster.capacity_bytes
+        if step.columns.schedule[i] == PIPELINE_SCHEDULES.index("best"):
+            over = self._over_with_one(step, i, boundaries)
+        else:
+            over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.cluster.capacity_bytes
         return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
+
+    def _over_with_one(self, step: StepModel, i: int, boundaries: tuple[int, ...]) -> float:
+        """Bytes that the fullest stage lacks to run one micro-batch after the other."""
+        problem = schedule_problem(step, i, boundaries)
+        lacking = max(need - cap for need, cap in zip(problem.least_memory(), problem.memory_cap, strict=True))
+        return lacking * (1.0 + step.calibration.allocator_fraction)
 
     def _balanced(self, step: StepModel, i: int, memory: ChunkMemory | None) -> tuple[tuple[int, ...] | None, float]:
         stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
@@ -402,7 +476,8 @@ class Pricing:
         """Micro-batches in flight on each stage, one that waits for its weight gradient alone counted by the
         largest share that any layer keeps for it; bytes of each item, the head's as its own stage keeps them."""
         saved, waiting = (self._items(step, i, table) for table in (step.saved_bytes, step.weight_grad_bytes))
-        order, ones = step.order(i), np.ones(int(step.columns.pp[i]))
+        row, ones = step.columns.row(i), np.ones(int(step.columns.pp[i]))
+        order = like_order(row, int(step.microbatches[i])) if row.schedule == "best" else step.order(i)
         share = (waiting[1:-1] / np.maximum(saved[1:-1], 1.0)).max(initial=0.0)
         in_flight = peak_activation(order, ones, share * ones)
         saved[-1] = peak_activation(order, saved[-1] * ones, waiting[-1] * ones)[-1] / in_flight[-1]
@@ -411,8 +486,10 @@ class Pricing:
     # -- 3: the whole candidate -------------------------------------------------------------
 
     def price(self, index: int) -> StepPrice:
-        """Full price under the candidate's cut, which it must have."""
-        return price_cut(self.step.take(np.array([index])), 0, self.boundaries(index))
+        """Full price under the candidate's cut, which it must have, and the order made for it, if one was."""
+        made = self.made.get(index)
+        step = self.step.take(np.array([index])).running(made.order if made else None)
+        return price_cut(step, 0, self.boundaries(index))
 
     def boundaries(self, index: int) -> tuple[int, ...]:
         """Where the candidate's chain is cut; some cut must fit."""
@@ -425,11 +502,31 @@ class Pricing:
         cut = self.cut(index)
         if cut.boundaries is None:
             return Evaluated(float("inf"), float("inf"))
+        if self.made_to_order[index]:
+            self.make_order(index)
+            least = self._of_any_order(
+                self.step.take(np.array([index])), 0, cut.boundaries, self.made[index].lower_bound
+            )
+            return Evaluated(self.price(index).step_seconds, least)
         value = self.price(index).step_seconds
         return Evaluated(value, min(value, cut.lower_bound))
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)
+
+
+def _busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, weight_grad: Column) -> float:
+    """Seconds that no order of these chunks is below: a stage's work behind the forward passes that precede it,
+    and one micro-batch's chain."""
+    stage, m = stage_of_chunk(step.columns.row(i)), int(step.microbatches[i])
+    links = step.link_seconds(i)
+    before = np.concatenate([[0.0], np.cumsum(forward[:-1] + links)])
+    held = [np.flatnonzero(stage == own) for own in range(int(step.columns.pp[i]))]
+    work = np.array([m * (forward + input_grad + weight_grad)[own].sum() for own in held])
+    if step.columns.vocabulary[i]:
+        return float((work + step.vocabulary.busy_seconds(step.microbatches)[i]).max())
+    turns = forward.sum() + input_grad.sum() + 2 * links.sum() + weight_grad[0]
+    return float(max((work + [before[own].min() for own in held]).max(), turns))
 
 
 def _alive(

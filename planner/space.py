@@ -12,7 +12,8 @@ configuration. The space, unless a value is pinned:
   (``full:fit``) allowed
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
 - ``schedule`` 1f1b, which is interleaved where ``vp`` is over 1, and ``vocabulary`` whole: all others only
-  where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2
+  where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2, of
+  best either
 """
 
 import difflib
@@ -199,14 +200,21 @@ def _vocabulary_rules(rule: Callable[..., None], model: Model) -> None:
 def _schedule_rules(rule: Callable[..., None]) -> None:
     """What the schedules with weight gradients apart need (arXiv 2401.10241, 2405.15362)."""
     v_shaped = np.array([name in V_SCHEDULES for name in PIPELINE_SCHEDULES])
-    one_chunk = ~v_shaped & (np.arange(len(v_shaped)) > 0)
+    best = np.array([name == "best" for name in PIPELINE_SCHEDULES])
+    one_chunk = ~v_shaped & ~best & (np.arange(len(v_shaped)) > 0)
     rule("a schedule other than 1f1b needs pp > 1", "schedule pp", lambda s, p: (s > 0) & (p == 1))
     rule("zb-h1 and zb-h2 run one chunk a stage: vp = 1", "schedule vp", lambda s, v: one_chunk[s] & (v != 1))
     rule(f"{', '.join(V_SCHEDULES)} run two chunks a stage: vp = 2", "schedule vp", lambda s, v: v_shaped[s] & (v != 2))
     rule(
-        "a split vocabulary has orders of its own: schedule=1f1b",
+        "schedule=best runs one chunk a stage, or two in a V: vp of 1 or 2",
+        "schedule vp",
+        lambda s, v: best[s] & (v > 2),
+    )
+    interlaced = VOCABULARIES.index("interlaced")
+    rule(
+        "a split vocabulary has orders of its own: schedule=1f1b, or best with vocab-1 and vocab-2",
         "schedule vocabulary",
-        lambda s, v: (s > 0) & (v > 0),
+        lambda s, v: (s > 0) & (v > 0) & (~best[s] | (v == interlaced)),
     )
 
 
@@ -359,6 +367,8 @@ def _choices(
 def _chunks(layers: int, pp: int, schedule: int) -> list[int]:
     if schedule == 0:
         return interleavings(layers, pp)
+    if PIPELINE_SCHEDULES[schedule] == "best":
+        return [1, 2] if 2 * pp <= layers + 2 else [1]
     return [2] if PIPELINE_SCHEDULES[schedule] in V_SCHEDULES else [1]
 
 

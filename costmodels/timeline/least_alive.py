@@ -8,6 +8,7 @@ either chunk, at the least, wait for their weight gradient alone.
 | zb-h1 | after the last F before the first W | p - i | - | i (if m >= p) |
 | zb-h2 | the same | 2 (p - i) - 1 | - | 2 i (if m >= 2 p - 1) |
 | zb-v | before the first I | 2 p - 1 - i | i + 1 | - |
+| best | at its first I | 1 | 1 | - |
 | v-half, v-min | at an F of the first chunk, between the ramps | 1 + (I - F of it) // 6 | (I - F of it) // 6 | - |
 
 The last row by the slots of ``building_blocks``, where m >= p + 3 leaves something between the ramps; with
@@ -15,6 +16,7 @@ fewer, when the order itself has most chunks alive. All at most m, and of two ch
 """
 
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,9 @@ from costmodels.timeline.schedules import Schedule
 Counts = NDArray[np.int64]
 
 
-def least_alive(schedule: Schedule, stage: int, stages: Counts, microbatches: Counts) -> tuple[Counts, Counts, Counts]:
+def least_alive(
+    schedule: Schedule | Literal["best"], stage: int, stages: Counts, microbatches: Counts
+) -> tuple[Counts, Counts, Counts]:
     """Of each pair of ``stages`` and ``microbatches``: micro-batches of the first chunk and of the second (of one
     chunk, the same twice), and waiting ones. Where ``stage`` is none of the stages the counts mean nothing.
 
@@ -43,6 +47,8 @@ def least_alive(schedule: Schedule, stage: int, stages: Counts, microbatches: Co
         waiting = np.where(m >= 2 * p - 1, 2 * stage, 0)
     elif schedule == "zb-v":
         first, second, waiting = p + later - 1, none + stage + 1, none
+    elif schedule == "best":
+        first, second, waiting = none + 1, none + 1, none
     elif schedule == "v-half" or schedule == "v-min":
         forward, second_forward, second_back, back = offsets(schedule, p, stage)
         first, second, waiting = 1 + (back - forward) // PERIOD, (second_back - second_forward) // PERIOD, none.copy()

@@ -141,6 +141,9 @@ class VocabularySpec(Strict):
     input_backward_seconds: Seconds = Field(default=0.0, description="gradient of the lookup")
     barrier_seconds: Second = Field(default=0.0, description="of a barrier over all devices")
     broadcast_seconds: Second = Field(default=0.0, description="of the last chunk's output to all devices")
+    lookup_seconds: Second | None = Field(
+        default=None, description="of the sum of the looked-up rows, and of the way back; barrier_seconds by default"
+    )
     kept: Memory = Field(default=0.0, description="alive from the start of S to the end of T; unit of activation")
 
 

@@ -113,12 +113,12 @@ def _pipeline(model: Model, job: Job, c: Configuration) -> Iterator[Breach]:
 
 def _halved(c: Configuration) -> Iterator[Breach]:
     """What schedules with halves of the backward pass need."""
-    chunks = 1 if c.schedule.startswith("zb-h") else 2
+    chunks = {1, 2} if c.schedule == "best" else {1} if c.schedule.startswith("zb-h") else {2}
     if c.pp == 1:
         yield "schedule", f"{c.schedule} schedules several stages: pp > 1"
-    if c.vp != chunks:
-        yield "schedule", f"{c.schedule} runs {chunks} chunks a stage, not {c.vp}"
-    if c.vocabulary != "whole":
+    if c.vp not in chunks:
+        yield "schedule", f"{c.schedule} runs {' or '.join(map(str, sorted(chunks)))} chunks a stage, not {c.vp}"
+    if c.vocabulary != "whole" and (c.schedule != "best" or c.vocabulary == "interlaced"):
         yield "schedule", f"{c.schedule} has no passes of a split vocabulary"
 
 

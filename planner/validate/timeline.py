@@ -38,6 +38,8 @@ class VocabularyFigures(Protocol):
     @property
     def broadcast_seconds(self) -> float: ...
     @property
+    def lookup_seconds(self) -> float | None: ...
+    @property
     def kept(self) -> Sequence[float]: ...
 
 
@@ -205,8 +207,9 @@ def _waits(problem: PipelineFigures, split: bool) -> Iterator[tuple[list[Key], l
             first_forward, last_forward = [("F", 0, k)], [("F", last, k)]
             first_back, last_back = [(back, 0, k)], [(back, last, k)]
             barrier, broadcast = passes.barrier_seconds, passes.broadcast_seconds
-            yield on_all["IF"], first_forward, barrier, "wait.lookup", "the lookup is gathered"
-            yield first_back, on_all["IB"], barrier, "wait.lookup_gradient", "the gradient of the lookup is there"
+            lookup = barrier if passes.lookup_seconds is None else passes.lookup_seconds
+            yield on_all["IF"], first_forward, lookup, "wait.lookup", "the lookup is gathered"
+            yield first_back, on_all["IB"], lookup, "wait.lookup_gradient", "the gradient of the lookup is there"
             yield last_forward, on_all["S"], broadcast, "wait.broadcast", "the last chunk's output is there"
             yield on_all["S"], on_all["T"], barrier, "wait.statistics", "S has ended on all devices"
             if passes.passes == "vocab-1":

@@ -22,12 +22,12 @@ memory counted, with the true figures.
 """
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from solvers.cpsat import run
 from solvers.schedule.graph import Edge, OperationGraph, Orders
 from solvers.schedule.problem import Objective
 from solvers.schedule.relaxation import memory_windows, relaxed
@@ -90,9 +90,8 @@ def solve_model(
         solver.parameters.search_branching = cp_model.PORTFOLIO_WITH_QUICK_RESTART_SEARCH
         solver.parameters.linearization_level = 0
     solver.parameters.random_seed = seed
-    solver.parameters.catch_sigint_signal = False
     solver.parameters.max_time_in_seconds = max(seconds, 0.01)
-    status, interrupted = _run(solver, model.model, _teller(on_solution, unit))
+    status, interrupted = run(solver, model.model, _teller(on_solution, unit))
     if status == cp_model.MODEL_INVALID:
         raise AssertionError(f"the model of the schedule is not one: {model.model.validate()}")
     found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE) and devices is None
@@ -288,30 +287,6 @@ def _kept_edges(graph: OperationGraph, kept: set[int]) -> list[tuple[int, int, f
                     lags[after] = max(far, lags.get(after, far))
         found.update({(lane, after): lag for after, lag in lags.items() if after in kept})
     return [(before, after, lag) for (before, after), lag in sorted(found.items())]
-
-
-def _run(solver: "cp_model.CpSolver", model: "cp_model.CpModel", teller: Any) -> tuple[Any, bool]:
-    """The status, and whether Ctrl-C ended the search: the solver runs in a thread of its own, so that
-    Python hears it."""
-    statuses: list[Any] = []
-    over = threading.Event()
-
-    def solve() -> None:
-        try:
-            statuses.append(solver.solve(model, teller))
-        finally:
-            over.set()
-
-    threading.Thread(target=solve, daemon=True).start()
-    interrupted = False
-    while True:
-        try:
-            if over.wait(0.2):
-                break
-        except KeyboardInterrupt:
-            interrupted = True
-            solver.stop_search()
-    return statuses[0], interrupted
 
 
 def _teller(on_solution: Callable[[float, float], None] | None, unit: Unit) -> Any:

@@ -251,7 +251,7 @@ def _lane(problem: ScheduleProblem, kind: Kind, chunk: int, seconds: float, acqu
 def _add_vocabulary(problem: ScheduleProblem, lanes: list[Lane], edges: list[Edge]) -> None:
     vocabulary, devices, chunks = problem.vocabulary, range(problem.devices), problem.chunks
     assert vocabulary is not None
-    barrier = vocabulary.barrier_seconds
+    barrier, lookup = vocabulary.barrier_seconds, vocabulary.lookup_barrier_seconds
     kept = vocabulary.kept or (0.0,) * problem.devices
 
     def on_all(kind: Kind, seconds: Sequence[float], acquired: Sequence[float], released: Sequence[float]) -> list[int]:
@@ -269,26 +269,26 @@ def _add_vocabulary(problem: ScheduleProblem, lanes: list[Lane], edges: list[Edg
         )
         return list(range(first, len(lanes)))
 
-    def behind_all(before: list[int], after: list[int]) -> int:
+    def behind_all(before: list[int], after: list[int], lag: float) -> int:
         lanes.append(Lane(kind=Kind.BARRIER, chunk=-1, device=-1, seconds=0.0, acquired=0.0, released=0.0))
         edges.extend(Edge(one, len(lanes) - 1, 0.0) for one in before)
-        edges.extend(Edge(len(lanes) - 1, one, barrier) for one in after)
+        edges.extend(Edge(len(lanes) - 1, one, lag) for one in after)
         return len(lanes) - 1
 
     nothing = (0.0,) * problem.devices
     first_forward, last_forward, first_backward, last_backward = 0, chunks - 1, chunks, 2 * chunks - 1
     lookups = on_all(Kind.IF, vocabulary.input_forward_seconds, nothing, nothing)
-    behind_all(lookups, [first_forward])
+    behind_all(lookups, [first_forward], lookup)
     first_half = on_all(Kind.S, vocabulary.s_seconds, kept, nothing)
     second_half = on_all(Kind.T, vocabulary.t_seconds, nothing, kept)
     edges.extend(Edge(last_forward, one, vocabulary.broadcast_seconds) for one in first_half)
     if vocabulary.passes == "vocab-1":
-        behind_all(first_half, second_half)
-        behind_all(second_half, [last_backward])
+        behind_all(first_half, second_half, barrier)
+        behind_all(second_half, [last_backward], barrier)
     else:
-        behind_all(first_half, [*second_half, last_backward])
+        behind_all(first_half, [*second_half, last_backward], barrier)
     lookup_gradients = on_all(Kind.IB, vocabulary.input_backward_seconds, nothing, nothing)
-    edges.extend(Edge(first_backward, one, barrier) for one in lookup_gradients)
+    edges.extend(Edge(first_backward, one, lookup) for one in lookup_gradients)
 
 
 def _upstream(lanes: list[Lane], edges: list[Edge]) -> tuple[int, ...]:

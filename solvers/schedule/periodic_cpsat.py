@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from solvers.cpsat import run
 from solvers.schedule.graph import OperationGraph
 from solvers.schedule.periodic import Rounds, Row, repeated
 from solvers.schedule.periodic_units import MOST_UNITS, Ticks, Units, ticks_of, units_of
@@ -103,7 +104,9 @@ def find_pattern(
     solver.parameters.random_seed = limits.seed
     if limits.seconds is not None:
         solver.parameters.max_time_in_seconds = max(limits.seconds, 0.0)
-    status = solver.solve(model.model)
+    status, interrupted = run(solver, model.model)
+    if interrupted:
+        raise KeyboardInterrupt
     names: dict[Any, Found] = {
         cp_model.OPTIMAL: "optimal",
         cp_model.FEASIBLE: "feasible",

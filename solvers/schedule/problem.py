@@ -59,6 +59,12 @@ class VocabularyPasses:
     broadcast_seconds: float = 0.0
     kept: tuple[float, ...] = ()
     """Empty: nothing."""
+    lookup_seconds: float | None = None
+    """Of the two barriers around the lookups; None: ``barrier_seconds``."""
+
+    @property
+    def lookup_barrier_seconds(self) -> float:
+        return self.barrier_seconds if self.lookup_seconds is None else self.lookup_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +152,7 @@ def _problems(problem: ScheduleProblem) -> Iterator[str]:
 def _vocabulary_problems(vocabulary: VocabularyPasses, devices: int) -> Iterator[str]:
     for key in ("s_seconds", "t_seconds", "input_forward_seconds", "input_backward_seconds"):
         yield from _figures(f"vocabulary.{key}", getattr(vocabulary, key), devices, "devices")
-    for key in ("barrier_seconds", "broadcast_seconds"):
+    for key in ("barrier_seconds", "broadcast_seconds", "lookup_barrier_seconds"):
         yield from _figures(f"vocabulary.{key}", (getattr(vocabulary, key),), 1, "values")
     if vocabulary.kept:
         yield from _figures("vocabulary.kept", vocabulary.kept, devices, "devices")

@@ -2,8 +2,10 @@
 
 1. A cap below one micro-batch: no schedule exists.
 2. A bound (bounds.py); orders handed in, steady cycles (steady.py), rules (greedy.py), and these improved
-   (improve.py), until the bound is met.
-3. Few operations: the exact model (cpsat.py), which proves or improves the best so far. More of them: the
+   (improve.py), until the bound is met. With quick effort that is all, whatever the time limit.
+3. Where a vocabulary is split or devices hold several chunks: periodic patterns by CP-SAT, unrolled
+   (periodic_orders.py).
+4. Few operations: the exact model (cpsat.py), which proves or improves the best so far. More of them: the
    model with the device whose bound is largest alone, for a better bound, then improvement until the time is over.
 
 The best so far and the bound hold at any time: a time limit and Ctrl-C return them.
@@ -12,7 +14,7 @@ The best so far and the bound hold at any time: a time limit and Ctrl-C return t
 import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -20,23 +22,22 @@ from solvers.schedule.bounds import Bound, lower_bound
 from solvers.schedule.graph import OperationGraph, Orders, operation_graph
 from solvers.schedule.greedy import chance_orders, rule_orders
 from solvers.schedule.improve import improved
+from solvers.schedule.periodic_orders import periodic_orders
 from solvers.schedule.problem import ScheduleProblem
 from solvers.schedule.schedule import TOLERANCE, Schedule, timed
 from solvers.schedule.steady import steady_orders
 from solvers.search import Progress
 from solvers.solution import Solution, Status, Stop, relative_gap
 
-Source: TypeAlias = Callable[[ScheduleProblem, float, int], Iterable[Orders]]
-"""Orders for (problem, seconds left, seed): any, as the solver takes the best of those that fit."""
-
-SOURCES: tuple[Source, ...] = ()
-"""Further makers of orders, asked where steady cycles and rules have not met the bound."""
+Effort: TypeAlias = Literal["quick", "full"]
 
 MOST_EXACT = 700
 """Operations up to which the exact model is solved whole."""
 
 MOST_ON_DEVICE = 800
 """Operations of one device up to which it is solved alone for a bound."""
+
+MOST_PERIODIC_SECONDS = 20.0
 
 QUICK_ROUNDS = 200
 """Improvements before the exact model."""
@@ -53,6 +54,7 @@ def solve_schedule(
     hints: Sequence[Orders] = (),
     workers: int = 2,
     gap: float = 1e-6,
+    effort: Effort = "full",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Solution[Schedule]:
     """The schedule of least makespan or span within the caps, with a bound on all others.
@@ -60,13 +62,15 @@ def solve_schedule(
     ``hints`` are device orders of ``operation_graph(problem)`` (named schedules; those that exceed a cap are
     left out). ``optimal`` when value and bound agree within ``gap`` of the value. The first order is made
     whatever the limit. Without ortools there is no exact step, and the bound is that of bounds.py.
-    The same problem, seed and workers give the same result where no time limit ends a step.
+    ``effort`` quick ends after the first
+    orders and improvements. The same problem, seed and workers give the same result where no time limit ends a
+    step.
 
     Counts: ``operations``; ``hints`` and ``hints_over_cap``; ``orders`` timed; ``exact`` models begun;
     ``branches`` of these. ``shortfall``, infeasible: the largest memory that a device lacks.
     Raises ``ValueError`` for a hint that is not an order of the problem's operations or never ends.
     """
-    run = _Run(problem, time_limit_seconds, seed, workers, gap, on_progress)
+    run = _Run(problem, time_limit_seconds, seed, workers, gap, effort, on_progress)
     lacking = max(need - cap for need, cap in zip(problem.least_memory(), problem.memory_cap, strict=True))
     if lacking > TOLERANCE * max(problem.least_memory()):
         return run.infeasible(lacking)
@@ -97,13 +101,14 @@ class _Run:
         seed: int,
         workers: int,
         gap: float,
+        effort: Effort,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         if not seconds >= 0:
             raise ValueError(f"time_limit_seconds: {seconds} must not be negative")
         self.began = time.perf_counter()
         self.problem, self.seconds, self.seed, self.workers, self.gap = problem, seconds, seed, workers, gap
-        self.on_progress = on_progress
+        self.effort, self.on_progress = effort, on_progress
         self.graph: OperationGraph = operation_graph(problem)
         self.bound = Bound(0.0, "none")
         self.best: Schedule | None = None
@@ -149,7 +154,8 @@ class _Run:
         try:
             self.bound = lower_bound(self.graph, self.problem.objective)
             self.tell()
-            for step in (self.quick, self.exact, self.one_device, self.improve):
+            further = (self.periodic, self.exact, self.one_device, self.improve) if self.effort == "full" else ()
+            for step in (self.quick, *further):
                 if self.met:
                     break
                 step()
@@ -162,11 +168,15 @@ class _Run:
     def quick(self) -> None:
         self.take_all(steady_orders(self.graph))
         self.take_all(rule_orders(self.graph))
-        for source in SOURCES:
-            if not self.met:
-                self.take_all(source(self.problem, self.left, self.seed))
         self.improve(at_most=min(QUICK_ROUNDS, max(4, QUICK_OPERATIONS // len(self.graph))))
         self.take_all(chance_orders(self.graph, self.seed))
+
+    def periodic(self) -> None:
+        """A third of the time at most."""
+        if self.problem.vocabulary is None and self.problem.chunks == self.problem.devices:
+            return
+        seconds = min(self.left / 3, MOST_PERIODIC_SECONDS)
+        self.take_all(periodic_orders(self.problem, seconds, self.seed))
 
     def take_all(self, found: Iterable[Orders]) -> None:
         for orders in () if self.met else found:

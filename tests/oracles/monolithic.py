@@ -40,6 +40,7 @@ def best_of_all(configurations: Sequence[Abstract]) -> tuple[int, int]:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
+    solver.parameters.catch_sigint_signal = False
     if solver.solve(model) != cp_model.OPTIMAL:
         raise RuntimeError("the oracle did not prove its optimum")
     return int(solver.objective_value), next(k for k, c in enumerate(chosen) if solver.value(c))

@@ -45,15 +45,16 @@ class Instance:
                 continue
             v, devices = problem.vocabulary, range(problem.devices)
             kept = v.kept or [0.0] * problem.devices
+            lookup = v.barrier_seconds if v.lookup_seconds is None else v.lookup_seconds
             joined = {n: (Kind.BARRIER, n, k) for n in range(3)}
             for d in devices:
                 self.add((Kind.IF, d, k), d, v.input_forward_seconds[d], [], 0.0, 0.0)
                 self.add((Kind.S, d, k), d, v.s_seconds[d], [((Kind.F, last, k), v.broadcast_seconds)], kept[d], 0.0)
                 self.add((Kind.T, d, k), d, v.t_seconds[d], [(joined[1], v.barrier_seconds)], 0.0, kept[d])
-                self.add((Kind.IB, d, k), d, v.input_backward_seconds[d], [((back, 0, k), v.barrier_seconds)], 0.0, 0.0)
+                self.add((Kind.IB, d, k), d, v.input_backward_seconds[d], [((back, 0, k), lookup)], 0.0, 0.0)
             self.add(joined[0], None, 0.0, [((Kind.IF, d, k), 0.0) for d in devices], 0.0, 0.0)
             self.add(joined[1], None, 0.0, [((Kind.S, d, k), 0.0) for d in devices], 0.0, 0.0)
-            self.waits[Kind.F, 0, k].append((joined[0], v.barrier_seconds))
+            self.waits[Kind.F, 0, k].append((joined[0], lookup))
             if v.passes == "vocab-1":
                 self.add(joined[2], None, 0.0, [((Kind.T, d, k), 0.0) for d in devices], 0.0, 0.0)
                 self.waits[back, last, k].append((joined[2], v.barrier_seconds))

@@ -51,6 +51,7 @@ def random_problem(random: np.random.Generator) -> ScheduleProblem:
         input_forward_seconds=figures(devices),
         input_backward_seconds=figures(devices),
         barrier_seconds=float(random.integers(0, 5)),
+        lookup_seconds=float(random.integers(0, 5)),
         broadcast_seconds=float(random.integers(0, 5)),
     )
     return ScheduleProblem(
@@ -118,7 +119,7 @@ def test_150_random_orders_take_the_same_time_in_the_solvers_graph() -> None:
                 input_backward=v.input_backward_seconds,
                 broadcast=[v.broadcast_seconds],
                 reduce=[v.barrier_seconds],
-                lookup=[v.barrier_seconds],
+                lookup=[v.lookup_seconds],
             )
         order = order_of_rows(method, rows, problem.device_of_chunk, problem.microbatches)
         grads, weights = np.array(problem.input_grad_seconds), np.array(problem.weight_grad_seconds)

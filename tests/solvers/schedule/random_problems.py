@@ -34,6 +34,7 @@ def random_problem(
         input_forward_seconds=figures(devices, 0, 2),
         input_backward_seconds=figures(devices, 0, 2),
         barrier_seconds=float(generator.integers(0, 3)),
+        lookup_seconds=float(generator.integers(0, 3)),
         broadcast_seconds=float(generator.integers(0, 3)),
         kept=figures(devices, 0, 1) if generator.random() < 0.5 else (),
     )
