@@ -163,20 +163,20 @@ class _Formula:
     busy_seconds: Seconds
 
 
-def _formula(model: step.StepModel, index: int, forward: Seconds, backward: Seconds) -> Any:
+def _formula(model: step.StepModel, index: int, forward: Seconds, input_grad: Seconds, weight_grad: Seconds) -> Any:
     """(m + (p - 1) / v) times the slowest stage, sends free (arXiv 2104.04473, section 2.2); a split
-    vocabulary has no such formula and is simulated."""
+    vocabulary and weight gradients apart have no such formula and are simulated."""
     order = model.order(index)
-    if order.splits_vocabulary:
-        return _timeline(model, index, forward, backward)
-    stages = (forward + backward).reshape(-1, order.devices).sum(axis=0)
+    if order.splits_vocabulary or order.splits_backward:
+        return _timeline(model, index, forward, input_grad, weight_grad)
+    stages = (forward + input_grad + weight_grad).reshape(-1, order.devices).sum(axis=0)
     rounds = order.microbatches + (order.devices - 1) / order.chunks_per_device
     return _Formula(
         device_end_seconds=np.full(order.devices, rounds * stages.max()), busy_seconds=order.microbatches * stages
     )
 
 
-def _all_in_flight(order: Order, sizes: Seconds) -> Seconds:
+def _all_in_flight(order: Order, sizes: Seconds, _: Any = 0.0) -> Seconds:
     """Every stage holds as many micro-batches as there are stages, of each of its chunks."""
     live = min(order.devices, order.microbatches)
     return live * np.asarray(sizes).reshape(-1, order.devices).sum(axis=0)
