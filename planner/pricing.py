@@ -38,6 +38,7 @@ from planner.best_schedule import (
 )
 from planner.interleaved import improve
 from planner.partition import Partition, exactly_cut
+from planner.plan.certificate import PROVEN_GAP
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition, least_bottleneck
 from solvers.schedule.solve import solve_schedule
@@ -94,6 +95,8 @@ class Pricing:
         self.cuts: dict[int, Cut] = {}
         self.made: dict[int, MadeOrder] = {}
         """Orders of candidates whose schedule is ``best``, once they were evaluated."""
+        self._least: dict[int, float] = {}
+        """What each evaluated candidate whose value is not proven is at least."""
         self._partitions: dict[int, Partition] = {}
 
     # -- 1: every candidate, every cut ------------------------------------------------------
@@ -504,12 +507,33 @@ class Pricing:
             return Evaluated(float("inf"), float("inf"))
         if self.made_to_order[index]:
             self.make_order(index)
-            least = self._of_any_order(
-                self.step.take(np.array([index])), 0, cut.boundaries, self.made[index].lower_bound
-            )
-            return Evaluated(self.price(index).step_seconds, least)
+            return self._with_order(index)
         value = self.price(index).step_seconds
-        return Evaluated(value, min(value, cut.lower_bound))
+        return self._noted(index, value, cut.lower_bound)
+
+    def _with_order(self, index: int) -> Evaluated:
+        value, made = self.price(index).step_seconds, self.made[index]
+        if made.makespan_seconds <= made.lower_bound * (1 + PROVEN_GAP):
+            return self._noted(index, value, value)
+        step = self.step.take(np.array([index]))
+        return self._noted(index, value, self._of_any_order(step, 0, self.boundaries(index), made.lower_bound))
+
+    def _noted(self, index: int, value: float, least: float) -> Evaluated:
+        self._least[index] = min(value, least)
+        return Evaluated(value, min(value, least))
+
+    @property
+    def unproven_seconds(self) -> float:
+        """What no candidate that was evaluated is below."""
+        return min(self._least.values(), default=float("inf"))
+
+    def polish(self, index: int, seconds: float, seed: int) -> Order | None:
+        """Improve the order made for a candidate for ``seconds``; None where its schedule has a rule."""
+        if not self.made_to_order[index]:
+            return None
+        self.make_order(index, seconds, seed)
+        self._with_order(index)
+        return self.made[index].order
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)

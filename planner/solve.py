@@ -13,9 +13,10 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
-from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof
+from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof, ScheduleProof
 from planner.plan.document import Plan
 from planner.plan.inputs import PlanOptions
+from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.space import enumerate_space
 from solvers.search import SearchResult, best_first
@@ -29,8 +30,9 @@ class SolveOptions:
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``allow`` frees fields
     that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
-    ``calibration`` is one, or a file that replaces figures of the GPU's own. ``seed`` has no effect: the
-    search draws no random numbers.
+    ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
+    order of operations of a plan whose schedule is ``best`` may be improved once it has won; ``seed`` is of that
+    improvement, nothing else draws random numbers.
     """
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class SolveOptions:
     seed: int = 0
     top_k: int = 5
     calibration: Calibration | Path | None = None
+    order_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,7 @@ def solve(
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
     pricing.improve(best)
+    order = pricing.polish(best, _left(started, limit, options.order_seconds), options.seed)
     price = pricing.price(best)
     certificate = _certify(pricing, price, result, space.pruned, options)
     plan = build_plan(
@@ -135,6 +139,7 @@ def solve(
             allow=tuple(sorted(options.allow)),
             gap=options.gap,
         ),
+        operations=written(order) if order is not None else None,
     )
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
@@ -142,26 +147,35 @@ def solve(
 METHOD = "best-first search over admissible bounds; the best cut of each candidate; event simulation"
 
 
+def _left(started: float, limit: float | None, most: float) -> float:
+    """Seconds left of the limit, at most ``most``."""
+    return most if limit is None else min(most, max(0.0, limit - (time.monotonic() - started)))
+
+
 def _certify(
     pricing: Pricing, winner: StepPrice, result: SearchResult, pruned: Mapping[str, int], options: SolveOptions
 ) -> Certificate:
     assert result.choice is not None
     counts, value, best = result.counts, winner.step_seconds, result.choice[0].candidate
-    lower_bound = min(result.lower_bound, value)
+    made = pricing.made.get(best)
+    others = [other.candidate for other in result.choice[1:] if not pricing.made_to_order[other.candidate]]
+    done = result.stop in ("exhausted", "gap")
+    lower_bound = min(value, pricing.unproven_seconds if done and not options.gap else result.lower_bound)
     return Certificate.of(
         value=value,
         lower_bound=lower_bound,
         cuts=EVERY_CUT if pricing.covers_every_cut(lower_bound) else SOME_CUTS,
         partition=PartitionProof.of(value, pricing.cut_bound(best)),
+        schedule=ScheduleProof.of(winner.pipeline_seconds, made.lower_bound) if made is not None else None,
         allowed_gap=options.gap,
         method=METHOD,
         candidates=counts["candidates"],
         refined=counts["refined"],
         evaluated=counts["evaluated"] - counts["infeasible"],
         infeasible=counts["infeasible"] + counts["refined_impossible"] + counts["impossible"],
-        cut_by_bound=counts["cut"] if result.status == "optimal" else 0,
+        cut_by_bound=counts["cut"] if done else 0,
         pruned=pruned,
-        alternatives=[_alternative(pricing, winner, other.candidate) for other in result.choice[1:]],
+        alternatives=[_alternative(pricing, winner, other) for other in others],
     )
 
 

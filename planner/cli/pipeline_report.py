@@ -18,10 +18,11 @@ def cuts_and_stages(plan: "Plan") -> "tuple[tuple[Baseline, ...], tuple[StageUse
     from costmodels.columns import Columns
     from costmodels.step import StepModel
     from planner.baselines import baselines
+    from planner.plan.order import order_of
     from planner.stage_use import stage_uses
 
     columns = Columns.of([plan.configuration()])
-    step = StepModel(plan.model(), plan.cluster(), plan.job(), plan.calibration(), columns)
+    step = StepModel(plan.model(), plan.cluster(), plan.job(), plan.calibration(), columns).running(order_of(plan))
     return baselines(step, 0), stage_uses(step, 0, plan.boundaries())
 
 

@@ -123,6 +123,13 @@ def _proof(plan: "Plan") -> str:
         lines.append(f"               ruled out {how_many:,}: {reason}")
     if len(plan.stages) > 1:
         lines.append(f"Cut            {_cut(plan)}")
+    if proof.schedule is not None:
+        order = proof.schedule
+        lines.append(
+            f"Order          made for this configuration and cut, {order.status}: pipeline "
+            f"{order.pipeline_seconds:.6g} s, no order within memory below {order.lower_bound_seconds:.6g} s, "
+            f"gap {percent(order.gap)}"
+        )
     return "\n".join([*lines, f"Scope          {proof.scope}"])
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from costmodels import placement
 from costmodels.timeline import (
     BACKWARD,
     FORWARD,
@@ -19,6 +18,7 @@ from costmodels.timeline import (
     Order,
 )
 from planner.plan import Plan
+from planner.plan.order import order_of as written_order
 
 LETTERS = {FORWARD: "F", BACKWARD: "B", INPUT_GRAD: "I", WEIGHT_GRAD: "W"}
 """The passes of the layers; every runtime and drawing calls them so."""
@@ -35,7 +35,7 @@ VOCABULARY_PASSES = {
 
 def order_of(plan: Plan) -> Order:
     """What each device of the plan's pipeline runs in a step, in order."""
-    return placement.order_of(plan.configuration(), plan.schedule.microbatches)
+    return written_order(plan)
 
 
 def device_operations(order: Order, device: int) -> Iterator[tuple[int, int, int]]:

@@ -32,7 +32,7 @@ def simulated_step(plan: Plan) -> SimulatedStep:
     which a plan does not list, are priced again from its inputs."""
     order, cut = order_of(plan), plan.boundaries()
     inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
-    step = StepModel(*inputs, Columns.of([plan.configuration()]))
+    step = StepModel(*inputs, Columns.of([plan.configuration()])).running(order)
     chunks = chunks_of(plan)
     timeline = step.timeline(
         0,

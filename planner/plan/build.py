@@ -33,12 +33,13 @@ def build_plan(
     price: StepPrice,
     certificate: Certificate,
     options: PlanOptions | None = None,
+    operations: Sequence[str] | None = None,
 ) -> Plan:
     """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
 
     ``boundaries`` are pp x vp + 1 indices into the chain (embedding, decoder layers,
     multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments. The certificate's scope is
-    written from ``options``.
+    written from ``options``. ``operations``: of each stage, where ``schedule`` is ``best`` (``planner.plan.order``).
     """
     options = options or PlanOptions()
     stages = [
@@ -70,6 +71,7 @@ def build_plan(
             "microbatches": microbatches,
             "chunks_per_stage": configuration.vp,
             "placement": placement_of(configuration),
+            **({"operations": list(operations)} if operations is not None else {}),
         },
         "prediction": _prediction(cluster, model, job, price),
         "certificate": certificate.model_dump(mode="json") | {"scope": scope(options, certificate.cuts)},
@@ -83,7 +85,9 @@ def build_plan(
 
 
 def schedule_name(configuration: Configuration) -> str:
-    return schedule_of(configuration) if configuration.vocabulary == "whole" else configuration.vocabulary
+    if configuration.vocabulary == "whole" or configuration.schedule == "best":
+        return schedule_of(configuration)
+    return configuration.vocabulary
 
 
 def tool_version() -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from costmodels.configuration import Configuration
 from planner.plan.inputs import PlanOptions
@@ -64,6 +66,28 @@ class PartitionProof(Strict):
         return cls(status="feasible" if gap else "optimal", lower_bound=lower_bound, gap=gap)
 
 
+PROVEN_GAP = 1e-6
+"""Relative gap at which an order of operations counts as proven: figures without a common unit are rounded."""
+
+
+class ScheduleProof(Strict):
+    """How good the plan's order of operations is among all orders of its own configuration and cut, where it was
+    made for them: none within the stages' memory ends before ``lower_bound_seconds``. ``gap`` =
+    (``pipeline_seconds`` - ``lower_bound_seconds``) / ``pipeline_seconds``."""
+
+    status: Literal["optimal", "feasible"]
+    pipeline_seconds: Amount
+    lower_bound_seconds: Amount
+    gap: float
+
+    @classmethod
+    def of(cls, pipeline_seconds: float, lower_bound_seconds: float) -> "ScheduleProof":
+        bound = min(pipeline_seconds, lower_bound_seconds)
+        gap = relative_gap(pipeline_seconds, bound)
+        status: Literal["optimal", "feasible"] = "optimal" if gap <= PROVEN_GAP else "feasible"
+        return cls(status=status, pipeline_seconds=pipeline_seconds, lower_bound_seconds=bound, gap=gap)
+
+
 class Alternative(Degrees):
     """A configuration that lost, cut at ``boundaries`` of the chain: by how much, and why."""
 
@@ -98,8 +122,8 @@ class Alternative(Degrees):
 class Certificate(Strict):
     """``value`` is the plan's objective, ``lower_bound`` holds for every configuration in ``scope``,
     cut as ``cuts`` says; ``gap`` = (value - lower_bound) / value. ``partition``: the cut of the plan's own
-    configuration. ``pruned`` counts configurations, partial ones included,
-    rejected before the search, by reason. ``alternatives`` are the next best, fastest first."""
+    configuration; ``schedule``: its order of operations, where that was made for it. ``pruned`` counts
+    configurations, partial ones included, rejected before the search, by reason. ``alternatives`` are the next best, fastest first."""
 
     status: Literal["optimal", "feasible"]
     objective: Literal["step_seconds"]
@@ -113,6 +137,11 @@ class Certificate(Strict):
     searched: Searched
     pruned: dict[str, Count]
     alternatives: tuple[Alternative, ...]
+    schedule: ScheduleProof | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "schedule" or value is not None}
 
     @classmethod
     def of(
@@ -130,6 +159,7 @@ class Certificate(Strict):
         pruned: Mapping[str, int],
         cuts: Cuts = RULE_CUT,
         partition: PartitionProof | None = None,
+        schedule: ScheduleProof | None = None,
         alternatives: Sequence[Alternative] = (),
     ) -> "Certificate":
         """Work out gap, status and what is left open: optimal when the gap is within ``allowed_gap``.
@@ -161,6 +191,7 @@ class Certificate(Strict):
             ),
             pruned=dict(pruned),
             alternatives=tuple(alternatives),
+            schedule=schedule,
         )
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from costmodels.placement import order_of
 from costmodels.timeline import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, simulate
 from planner.plan.document import Plan
+from planner.plan.order import order_of
 
 GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
 Pass = Literal["forward", "backward", "input_grad", "weight_grad"]
@@ -98,7 +98,7 @@ def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:
     """
     if not 0 <= stage < len(plan.stages):
         raise ValueError(f"stage {stage}: the plan has stages 0 to {len(plan.stages) - 1}")
-    order = order_of(plan.configuration(), plan.schedule.microbatches)
+    order = order_of(plan)
     if order.splits_vocabulary:
         raise ValueError(f"schedule {plan.schedule.name}: the passes of a split vocabulary are not spelled out")
     chunks = sorted((chunk for held in plan.stages for chunk in held.chunks), key=lambda c: c.chunk)

@@ -1,15 +1,15 @@
 """The chosen configuration, the rule that places ranks, and the schedule's name."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from costmodels.configuration import Configuration, PipelineSchedule, Vocabulary
 from costmodels.timeline import Placement
 from planner.plan.strict import Degree, RecomputeLevel, Strict
 
 ScheduleName = Literal[
-    "1f1b", "interleaved-1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min", "vocab-1", "vocab-2", "interlaced"
+    "1f1b", "interleaved-1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min", "best", "vocab-1", "vocab-2", "interlaced"
 ]
 
 
@@ -61,9 +61,15 @@ class Ranks(Strict):
 
 class Schedule(Strict):
     """What the stages run. ``placement`` of chunk c of pp stages: ``linear`` on stage c, ``interleaved`` on
-    c mod pp, ``v`` on c for c < pp and on 2 pp - 1 - c for the others."""
+    c mod pp, ``v`` on c for c < pp and on 2 pp - 1 - c for the others. ``operations``: of each stage, in order, as
+    ``planner.plan.compact`` writes them; absent where ``name`` has a rule, present for ``best``, which has none."""
 
     name: ScheduleName
     microbatches: Degree
     chunks_per_stage: Degree
     placement: Placement
+    operations: tuple[str, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}

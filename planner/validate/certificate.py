@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from planner.plan import Alternative, Plan
-from planner.plan.certificate import EVERY_CUT, scope
+from planner.plan.certificate import EVERY_CUT, PROVEN_GAP, scope
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
 from planner.validate.prices import price_again
@@ -40,6 +40,7 @@ def check_certificate(plan: Plan, report: Report) -> None:
     )
     report.require(bool(certificate.method.strip()), "certificate.method", f"{PATH}/method", "says nothing")
     _check_partition(plan, report)
+    _check_order(plan, report)
     expected = scope(plan.inputs.options, certificate.cuts)
     report.same("certificate.scope", f"{PATH}/scope", certificate.scope, expected, "what the options asked for")
     _check_counts(plan, report)
@@ -65,6 +66,30 @@ def _check_partition(plan: Plan, report: Report) -> None:
         "a bound over every cut of all configurations holds for this one",
         proof.lower_bound,
     )
+
+
+def _check_order(plan: Plan, report: Report) -> None:
+    """The proof of an order made for the plan: there just where one was made, and its arithmetic."""
+    proof, path = plan.certificate.schedule, f"{PATH}/schedule"
+    made = plan.parallelism.schedule == "best"
+    report.require((proof is not None) == made, "schedule.proof", path, "stands just where schedule is best")
+    if proof is None:
+        return
+    value, bound = plan.prediction.pipeline_seconds, proof.lower_bound_seconds
+    report.same("schedule.proof", f"{path}/pipeline_seconds", proof.pipeline_seconds, value, "the plan's pipeline")
+    report.require(
+        0 < bound <= value * (1 + 1e-12),
+        "schedule.bound",
+        f"{path}/lower_bound_seconds",
+        f"is positive and at most {value!r}",
+        bound,
+    )
+    gap = (value - bound) / value if value > 0 else 0.0
+    report.require(
+        abs(proof.gap - gap) <= 1e-12, "schedule.gap", f"{path}/gap", f"(value - bound) / value is {gap!r}", proof.gap
+    )
+    status = "optimal" if gap <= PROVEN_GAP else "feasible"
+    report.same("schedule.status", f"{path}/status", proof.status, status, f"proven is a gap of at most {PROVEN_GAP:g}")
 
 
 def _check_counts(plan: Plan, report: Report) -> None:

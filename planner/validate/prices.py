@@ -9,6 +9,8 @@ from costmodels.configuration import Configuration
 from costmodels.price import StepPrice
 from costmodels.step import price_step
 from planner.plan import Plan
+from planner.plan.compact import expand
+from planner.plan.order import order_of
 from planner.validate.findings import Report
 from planner.validate.parameters import stage_parameters
 
@@ -22,7 +24,7 @@ MEMORY_ITEMS = ("weights", "gradients", "optimizer", "activations", "workspace",
 
 def check_prices(plan: Plan, report: Report) -> None:
     """Price the plan's own cut and compare every figure; the structure must already hold."""
-    price = price_again(plan, plan.configuration(), plan.boundaries(), "/stages", report)
+    price = price_again(plan, plan.configuration(), plan.boundaries(), "/stages", report, own=True)
     if price is None:
         return
     total = {name: getattr(price, name) for name in STEP_FIGURES}
@@ -50,16 +52,25 @@ def check_prices(plan: Plan, report: Report) -> None:
 
 
 def price_again(
-    plan: Plan, configuration: Configuration, boundaries: Sequence[int], path: str, report: Report
+    plan: Plan,
+    configuration: Configuration,
+    boundaries: Sequence[int],
+    path: str,
+    report: Report,
+    *,
+    own: bool = False,
 ) -> StepPrice | None:
-    """The price of a configuration cut at ``boundaries``; None, with a finding, when there is none."""
+    """The price of a configuration cut at ``boundaries``; None, with a finding, when there is none. ``own``: it is
+    the plan's, which may write out its order."""
     operations = configuration.microbatches(plan.job().global_batch) * (len(boundaries) - 1)
     if operations > MOST_OPERATIONS:
         report.add("price.size", path, f"over {MOST_OPERATIONS} operations a step: not simulated, not checked")
         return None
     try:
         with np.errstate(all="ignore"):
-            return price_step(plan.model(), plan.cluster(), plan.job(), plan.calibration(), configuration, boundaries)
+            order = order_of(plan) if own and plan.schedule.operations is not None else None
+            inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
+            return price_step(*inputs, configuration, boundaries, order)
     except Exception as error:  # whatever the inputs make the cost model do, the report goes on
         report.add("price.none", path, f"cannot be priced: {type(error).__name__}: {error}")
         return None
@@ -116,6 +127,9 @@ def _check_in_flight(plan: Plan, index: int, report: Report) -> None:
     most 2 p, 2 ((p + 2) // 2) and 2 ((p + 4) // 3) (arXiv 2405.15362).
     """
     p, m, name = len(plan.stages), plan.parallelism.microbatches, plan.schedule.name
+    if plan.schedule.operations is not None:
+        _check_counted(plan, index, report)
+        return
     path, found = f"/stages/{index}/memory/in_flight", plan.stages[index].memory.in_flight
     falling = {"1f1b": p, "vocab-2": p + 1, "vocab-1": p + 2, "interlaced": p * 3 // 2}
     level = {"zb-h1": p, "zb-h2": 2 * p - 1}
@@ -129,6 +143,23 @@ def _check_in_flight(plan: Plan, index: int, report: Report) -> None:
     if name in at_most:
         most = min(2 * m, at_most[name])
         report.require(found <= most, "memory.in_flight", path, f"{name} holds at most {most} chunks", found)
+
+
+def _check_counted(plan: Plan, index: int, report: Report) -> None:
+    """The same where the order is written out: counted along it, from each F to its B or W."""
+    assert plan.schedule.operations is not None
+    alive = most = 0
+    try:
+        steps = expand(plan.schedule.operations[index], [chunk.chunk for chunk in plan.stages[index].chunks])
+    except (ValueError, IndexError):
+        return  # said with the schedule
+    for step in steps:
+        alive += {"F": 1, "B": -1, "W": -1}.get(step.op, 0)
+        most = max(most, alive)
+    stage = plan.stages[index].memory
+    report.same(
+        "memory.in_flight", f"/stages/{index}/memory/in_flight", stage.in_flight, most, "counted along the order"
+    )
 
 
 def _check_states(plan: Plan, index: int, report: Report) -> None:

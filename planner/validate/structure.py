@@ -5,6 +5,7 @@ import math
 from costmodels.configuration import ALLOWABLE, Configuration
 from costmodels.recompute import FIT, NONE, first_layers
 from planner.plan import Plan
+from planner.plan.order import order_of
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 from planner.plan.stages import Stage
 from planner.validate.findings import Report
@@ -108,12 +109,26 @@ def _check_schedule(plan: Plan, report: Report) -> None:
     name = plain if degrees.schedule == "1f1b" else degrees.schedule
     placement = "linear" if degrees.vp == 1 else "interleaved" if degrees.schedule == "1f1b" else "v"
     expected = {
-        "name": name if degrees.vocabulary == "whole" else degrees.vocabulary,
+        "name": name if degrees.vocabulary == "whole" or name == "best" else degrees.vocabulary,
         "microbatches": degrees.microbatches,
         "chunks_per_stage": degrees.vp,
         "placement": placement,
     }
     report.same_fields("schedule", "/schedule", schedule.model_dump(), expected, "follows from the degrees")
+    path = "/schedule/operations"
+    report.require(
+        (schedule.operations is not None) == (name == "best"),
+        "schedule.operations",
+        path,
+        "are written out just where the schedule has no rule",
+    )
+    if schedule.operations is None:
+        return
+    report.same("schedule.operations", path, len(schedule.operations), degrees.pp, "one sequence a stage")
+    try:
+        order_of(plan)
+    except ValueError as error:
+        report.add("schedule.operations", path, str(error))
 
 
 def _check_stages(plan: Plan, report: Report) -> None:
