@@ -20,7 +20,8 @@ from solvers.experts.rows import place_rows
 from solvers.solution import Solution
 
 EFFORT = 60
-EXACT_SLOTS = 14  # up to this many slots (of a node, with groups) the exact search is tried
+EXACT_SLOTS = {1: 0, 2: 20}  # by slots per GPU: so many in all (of a node, with groups), and
+EXACT_SLOTS_ELSE = 14  # so many with more than two per GPU, the exact search is tried
 EXACT_BUDGET = 50_000  # choices to try, of one layer
 PROVEN = 1e-9
 ROUNDS = 8  # of further assignments of groups to nodes
@@ -81,9 +82,13 @@ def _free(
     simple = simple_bound(loads, problem.gpus, slots)
     experts, high = place_rows(loads, problem.gpus, slots, simple, effort, rng)
     low = np.minimum(simple, high)
-    if exact and problem.gpus * slots <= EXACT_SLOTS:
+    if exact and _small(problem.gpus, slots):
         _exactly(experts, high, low, loads, problem.gpus, slots)
     return experts, high, cardinality_bound(loads, problem.gpus, slots, low, high)
+
+
+def _small(gpus: int, slots: int) -> bool:
+    return gpus * slots <= EXACT_SLOTS.get(slots, EXACT_SLOTS_ELSE)
 
 
 def _exactly(experts: Integers, high: Floats, low: Floats, loads: Floats, gpus: int, slots: int) -> None:
@@ -119,7 +124,7 @@ def _grouped(
     best: list[Assignment] = [()] * layers
     high, low = np.full(layers, np.inf), largest.min(axis=1)
     tried = np.zeros(largest.shape, dtype=bool)
-    for _ in range(len(options.options) if exact and problem.gpus_per_node * slots <= EXACT_SLOTS else ROUNDS):
+    for _ in range(len(options.options) if exact and _small(problem.gpus_per_node, slots) else ROUNDS):
         left = np.where(tried, np.inf, largest)
         promising = np.flatnonzero(left.min(axis=1) < high * (1 - PROVEN))
         if not len(promising):
@@ -161,7 +166,7 @@ class _Nodes:
             rows = np.take_along_axis(self.loads[[layer for layer, _ in keys]], names, axis=1)
             low = simple_bound(rows, self.gpus, self.slots)
             local, high = place_rows(rows, self.gpus, self.slots, low, self.effort, self.rng)
-            if self.exact and self.gpus * self.slots <= EXACT_SLOTS:
+            if self.exact and _small(self.gpus, self.slots):
                 _exactly(local, high, low, rows, self.gpus, self.slots)
             placed = np.take_along_axis(names, local.reshape(len(keys), -1), axis=1)
             for k, key in enumerate(keys):
