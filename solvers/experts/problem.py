@@ -185,7 +185,7 @@ def _slots(slots_per_gpu: int | ArrayLike, layers: int) -> tuple[int, ...]:
             f"slots_per_gpu: has the shape {given.shape}; give one figure, or one for each of {layers} layers"
         )
     if not np.issubdtype(given.dtype, np.integer) or (given < 1).any():
-        raise ValueError(f"slots_per_gpu: {slots_per_gpu}; whole numbers from 1 on are needed")
+        raise ValueError(f"slots_per_gpu: {slots_per_gpu!r}; whole numbers from 1 on are needed")
     return tuple(int(count) for count in np.broadcast_to(given, (layers,)))
 
 
