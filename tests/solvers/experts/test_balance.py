@@ -32,9 +32,7 @@ def test_small_layers_are_optimal_as_brute_force_finds(case: int) -> None:
     else:
         experts, gpus, slots, nodes, groups = GROUPED[rng.integers(len(GROUPED))]
     loads = some_loads(rng, experts)
-    problem = balance_problem(
-        loads, gpus=gpus, slots_per_gpu=slots, gpus_per_node=gpus // nodes, expert_groups=groups
-    )
+    problem = balance_problem(loads, gpus=gpus, slots_per_gpu=slots, gpus_per_node=gpus // nodes, expert_groups=groups)
     solution = balance(problem, seed=case)
     assert solution.choice is not None
     best = least_largest_load(loads, gpus, slots, nodes, groups or 0)
