@@ -123,7 +123,8 @@ class Certificate(Strict):
     """``value`` is the plan's objective, ``lower_bound`` holds for every configuration in ``scope``,
     cut as ``cuts`` says; ``gap`` = (value - lower_bound) / value. ``partition``: the cut of the plan's own
     configuration; ``schedule``: its order of operations, where that was made for it. ``pruned`` counts
-    configurations, partial ones included, rejected before the search, by reason. ``alternatives`` are the next best, fastest first."""
+    configurations, partial ones included, rejected before the search, by reason. ``alternatives`` are the next best,
+    fastest first."""
 
     status: Literal["optimal", "feasible"]
     objective: Literal["step_seconds"]
