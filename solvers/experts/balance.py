@@ -21,7 +21,7 @@ from solvers.solution import Solution
 
 EFFORT = 60
 EXACT_SLOTS = 14  # up to this many slots (of a node, with groups) the exact search is tried
-EXACT_BUDGET = 200_000
+EXACT_BUDGET = 50_000  # choices to try, of one layer
 PROVEN = 1e-9
 ROUNDS = 8  # of further assignments of groups to nodes
 
@@ -75,21 +75,15 @@ def balance(problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: boo
     )
 
 
-def lower_bounds(loads: Floats, gpus: int, slots_per_gpu: int, reached: Floats) -> Floats:
-    """The best bound on the busiest GPU of free placements [rows], not above the value ``reached`` [rows]."""
-    simple = np.minimum(simple_bound(loads, gpus, slots_per_gpu), reached)
-    return cardinality_bound(loads, gpus, slots_per_gpu, simple, reached)
-
-
 def _free(
     problem: Balance, loads: Floats, slots: int, effort: int, exact: bool, rng: np.random.Generator
 ) -> tuple[Integers, Floats, Floats]:
     simple = simple_bound(loads, problem.gpus, slots)
     experts, high = place_rows(loads, problem.gpus, slots, simple, effort, rng)
-    low = lower_bounds(loads, problem.gpus, slots, high)
+    low = np.minimum(simple, high)
     if exact and problem.gpus * slots <= EXACT_SLOTS:
         _exactly(experts, high, low, loads, problem.gpus, slots)
-    return experts, high, low
+    return experts, high, cardinality_bound(loads, problem.gpus, slots, low, high)
 
 
 def _exactly(experts: Integers, high: Floats, low: Floats, loads: Floats, gpus: int, slots: int) -> None:

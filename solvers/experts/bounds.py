@@ -26,7 +26,7 @@ the cardinality bound is that of a linear relaxation of the whole problem.
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.experts.problem import Floats
+from solvers.experts.problem import Floats, Integers
 from solvers.experts.replicas import least_largest_share
 
 ABOVE = 1e-9  # a replica this much (relative) above a threshold is above it
@@ -86,10 +86,10 @@ def _too_small(loads: Floats, slots: int, beside: int, mu: Floats, nu: Floats) -
     """Which rows are shown to have no counts for T = 1; ``mu`` and ``nu`` are starts, improved in place."""
     rows, kinds = len(loads), len(THRESHOLDS)
     fewest = np.maximum(np.ceil(loads * (1 - ABOVE)), 1.0)
-    replicas = fewest[:, :, None] + np.arange(OPTIONS)
+    replicas: Floats = fewest[:, :, None] + np.arange(OPTIONS, dtype=np.float64)
     share = loads[:, :, None] / replicas
     share[:, :, -1] = 0.0
-    large_from = np.searchsorted(THRESHOLDS, 1 - share * (1 - ABOVE), side="right").reshape(rows, -1)
+    large_from = np.searchsorted(THRESHOLDS, 1 - share * (1 - ABOVE), side="right").reshape(rows, -1).astype(np.intp)
     small_from = np.searchsorted(THRESHOLDS, share * (1 - ABOVE), side="right").reshape(rows, -1)
     shown = np.zeros(rows, dtype=bool)
     best, alive = np.full(rows, -np.inf), np.arange(rows)
@@ -118,13 +118,12 @@ def _too_small(loads: Floats, slots: int, beside: int, mu: Floats, nu: Floats) -
         m = _onto_simplex(m + step[:, None] * slope)
         n = np.maximum(n + step * over, 1.0)
         if not going.all():
-            alive, m, n, replicas, large_from, small_from = (
-                array[going] for array in (alive, m, n, replicas, large_from, small_from)
-            )
+            alive, m, n, replicas = alive[going], m[going], n[going], replicas[going]
+            large_from, small_from = large_from[going], small_from[going]
     return shown
 
 
-def _slope(replicas: Floats, first: NDArray[np.intp], kinds: int) -> Floats:
+def _slope(replicas: Floats, first: Integers, kinds: int) -> Floats:
     """Replicas that count at each threshold, [rows, kinds]: those whose ``first`` threshold is no later."""
     rows = len(first)
     index = (first + np.arange(rows)[:, None] * (kinds + 1)).ravel()
@@ -139,4 +138,4 @@ def _onto_simplex(points: Floats) -> Floats:
     count = np.arange(1, points.shape[1] + 1)
     last = (falling - excess / count > 0).sum(axis=1) - 1
     shift = excess[np.arange(len(points)), last] / (last + 1)
-    return np.maximum(points - shift[:, None], 0.0)
+    return np.asarray(np.maximum(points - shift[:, None], 0.0))

@@ -14,7 +14,7 @@ from solvers.experts.problem import Floats, Integers
 SMALLER = 1 - 1e-12
 
 
-class _OutOfBudget(Exception):
+class _OutOfBudgetError(Exception):
     pass
 
 
@@ -27,7 +27,7 @@ class _Search:
     def spend(self) -> None:
         self.budget -= 1
         if self.budget < 0:
-            raise _OutOfBudget
+            raise _OutOfBudgetError
 
     def needed(self, load: float) -> int:
         """The fewest replicas with a share below the best largest load."""
@@ -38,7 +38,9 @@ class _Search:
         k = len(counts)
         if k == len(self.loads):
             if left == 0:
-                replicas = [(w / r, e) for e, (w, r) in enumerate(zip(self.loads, counts, strict=True)) for _ in range(r)]
+                replicas = [
+                    (w / r, e) for e, (w, r) in enumerate(zip(self.loads, counts, strict=True)) for _ in range(r)
+                ]
                 replicas.sort(key=lambda replica: -replica[0])
                 self.pack(replicas, 0, [0.0] * self.gpus, [[] for _ in range(self.gpus)])
             return
@@ -90,7 +92,7 @@ def improve_exactly(
     try:
         search.choose_counts([], gpus * slots_per_gpu)
         proven = True
-    except _OutOfBudget:
+    except _OutOfBudgetError:
         proven = False
     placed = None if search.found is None else order[np.array(search.found)]
     return placed, search.best, proven

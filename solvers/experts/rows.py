@@ -44,9 +44,7 @@ def _pack(counts: Integers, loads: Floats, gpus: int, target: Floats) -> Integer
     return exchange(experts, loads / counts, target)[0]
 
 
-def _hand_on(
-    experts: Integers, loads: Floats, target: Floats, rounds: int, rng: np.random.Generator
-) -> Integers:
+def _hand_on(experts: Integers, loads: Floats, target: Floats, rounds: int, rng: np.random.Generator) -> Integers:
     """Better placements by giving one slot of an expert that has several to another expert."""
     experts = experts.copy()
     largest = _largest(experts, loads)

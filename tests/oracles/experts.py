@@ -30,14 +30,14 @@ def gpu_loads(placements: NDArray[np.intp], loads: NDArray[np.float64]) -> NDArr
     """[placements, gpus]: every replica carries an equal part of its expert's load."""
     counts = np.stack([(placements == expert).sum(axis=(1, 2)) for expert in range(len(loads))], axis=1)
     share = loads / counts
-    return np.asarray(np.take_along_axis(share, placements.reshape(len(placements), -1), axis=1)).reshape(
-        placements.shape
-    ).sum(axis=2)
+    return (
+        np.asarray(np.take_along_axis(share, placements.reshape(len(placements), -1), axis=1))
+        .reshape(placements.shape)
+        .sum(axis=2)
+    )
 
 
-def least_largest_load(
-    loads: NDArray[np.float64], gpus: int, slots: int, nodes: int = 1, groups: int = 0
-) -> float:
+def least_largest_load(loads: NDArray[np.float64], gpus: int, slots: int, nodes: int = 1, groups: int = 0) -> float:
     """The load of the busiest GPU in the best placement of ``loads`` [experts]."""
     placements = all_placements(len(loads), gpus, slots, nodes, groups)
     return float(gpu_loads(placements, loads).max(axis=1).min())
