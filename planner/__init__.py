@@ -15,9 +15,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.expert_problem import ExpertProblem as ExpertProblem
+    from planner.expert_problem import load_experts as load_experts
+    from planner.experts import plan_experts as plan_experts
     from planner.infeasibility import Infeasibility as Infeasibility
     from planner.plan import Plan as Plan
     from planner.plan import PlanError as PlanError
+    from planner.plan.experts_result import ExpertsResult as ExpertsResult
     from planner.predict import Prediction as Prediction
     from planner.predict import predict as predict
     from planner.solve import Outcome as Outcome
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from planner.validate import validate as validate
 
 HOMES = {
+    "ExpertProblem": "planner.expert_problem",
+    "ExpertsResult": "planner.plan.experts_result",
     "Finding": "planner.validate",
     "IllegalConfiguration": "planner.space",
     "Infeasibility": "planner.infeasibility",
@@ -42,8 +48,10 @@ HOMES = {
     "SolveOptions": "planner.solve",
     "SpecError": "planner.specs",
     "load_cluster": "planner.specs",
+    "load_experts": "planner.expert_problem",
     "load_model": "planner.specs",
     "make_job": "planner.specs",
+    "plan_experts": "planner.experts",
     "predict": "planner.predict",
     "solve": "planner.solve",
     "validate": "planner.validate",

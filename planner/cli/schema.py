@@ -4,9 +4,9 @@ import click
 
 
 @click.command(short_help="JSON Schema of the specs and of the plan document.")
-@click.argument("what", type=click.Choice(["cluster", "model", "job", "plan"]))
+@click.argument("what", type=click.Choice(["cluster", "model", "job", "plan", "experts"]))
 def command(what: str) -> None:
-    """Print the JSON Schema of a cluster, model or job spec, or of the plan document."""
+    """Print the JSON Schema of a cluster, model or job spec, of the plan document, or of experts to place."""
     from planner.cli.output import echo_json
 
     if what == "plan":
@@ -16,7 +16,12 @@ def command(what: str) -> None:
         return
     from pydantic import BaseModel
 
-    from planner.specs import ClusterSpec, JobSpec, ModelSpec
+    from planner.specs import ClusterSpec, ExpertsSpec, JobSpec, ModelSpec
 
-    specs: dict[str, type[BaseModel]] = {"cluster": ClusterSpec, "model": ModelSpec, "job": JobSpec}
+    specs: dict[str, type[BaseModel]] = {
+        "cluster": ClusterSpec,
+        "model": ModelSpec,
+        "job": JobSpec,
+        "experts": ExpertsSpec,
+    }
     echo_json(specs[what].model_json_schema())
