@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.configuration import VOCABULARIES, Configuration, Recompute
+from costmodels.configuration import PIPELINE_SCHEDULES, V_SCHEDULES, VOCABULARIES, Configuration, Recompute
 from costmodels.sharding import Degree, Shards
 
 SHARD_FIELDS = ("tp", "sp", "cp", "ep", "etp", "mbs", "vocabulary_stages")
@@ -16,7 +16,7 @@ INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
     """Equal-length columns of ``Configuration``'s fields; ``recompute`` indexes ``levels``, ``vocabulary``
-    indexes ``VOCABULARIES``."""
+    indexes ``VOCABULARIES``, ``schedule`` ``PIPELINE_SCHEDULES``."""
 
     tp: Degree
     sp: Degree
@@ -31,6 +31,7 @@ class Columns:
     recompute: Degree
     levels: tuple[Recompute, ...]
     vocabulary: Degree
+    schedule: Degree
 
     def __len__(self) -> int:
         return len(self.tp)
@@ -44,7 +45,8 @@ class Columns:
         }
         recompute = np.array([levels.index(configuration.recompute) for configuration in configurations], np.int64)
         vocabulary = np.array([VOCABULARIES.index(c.vocabulary) for c in configurations], np.int64)
-        return cls(**columns, recompute=recompute, levels=levels, vocabulary=vocabulary)
+        schedule = np.array([PIPELINE_SCHEDULES.index(c.schedule) for c in configurations], np.int64)
+        return cls(**columns, recompute=recompute, levels=levels, vocabulary=vocabulary, schedule=schedule)
 
     def row(self, index: int) -> Configuration:
         values = {name: int(getattr(self, name)[index]) for name in INTEGER_FIELDS}
@@ -52,10 +54,12 @@ class Columns:
             **values,
             recompute=self.levels[self.recompute[index]],
             vocabulary=VOCABULARIES[self.vocabulary[index]],
+            schedule=PIPELINE_SCHEDULES[self.schedule[index]],
         )
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Columns":
-        taken = {name: getattr(self, name)[chosen] for name in (*INTEGER_FIELDS, "recompute", "vocabulary")}
+        names = (*INTEGER_FIELDS, "recompute", "vocabulary", "schedule")
+        taken = {name: getattr(self, name)[chosen] for name in names}
         return Columns(**taken, levels=self.levels)
 
     def shards(self) -> tuple[Shards, NDArray[np.int64]]:
@@ -71,6 +75,16 @@ class Columns:
     def vocabulary_stages(self) -> Degree:
         """Pipeline stages that share each embedding; 1 where it stands whole on one of them."""
         return np.where(self.vocabulary == 0, 1, self.pp)
+
+    @property
+    def splits_backward(self) -> NDArray[np.bool_]:
+        """Whether weight gradients run apart from input gradients."""
+        return np.asarray(self.schedule > 0)
+
+    @property
+    def turns_back(self) -> NDArray[np.bool_]:
+        """Whether chunks are placed in a V: the first and the last on stage 0."""
+        return np.isin(self.schedule, [PIPELINE_SCHEDULES.index(name) for name in V_SCHEDULES])
 
     @property
     def dense_replicas(self) -> Degree:

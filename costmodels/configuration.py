@@ -14,6 +14,14 @@ Recompute = str
 """``none``, ``selective``, ``full``, of some layers, or modules joined by ``+``: see ``costmodels.recompute``."""
 Vocabulary = Literal["whole", "vocab-1", "vocab-2", "interlaced"]
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
+PipelineSchedule = Literal["1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min"]
+PIPELINE_SCHEDULES: tuple[PipelineSchedule, ...] = get_args(PipelineSchedule)
+"""``1f1b`` first; it stands for interleaved 1F1B where a stage has several chunks."""
+V_SCHEDULES: tuple[PipelineSchedule, ...] = ("zb-v", "v-half", "v-min")
+"""Those with two chunks a stage, placed in a V."""
+ALLOWABLE: tuple[str, ...] = ("schedule", "vocabulary")
+"""Fields of ``Configuration`` that few runtimes execute: other values than the default are searched only where
+they are pinned or the field is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class Configuration:
     ``etp`` expert tensor, ``mbs`` sequences per micro-batch, ``recompute`` level
     (``costmodels.recompute``). ``vocabulary``: both embeddings ``whole`` on the first and the last stage,
     or split over all stages and run by one of three methods (``costmodels.timeline.vocabulary_orders``).
+    ``schedule`` of the pipeline (``costmodels.timeline.schedules``); all but ``1f1b`` need a whole vocabulary.
     """
 
     tp: int = 1
@@ -87,6 +96,7 @@ class Configuration:
     mbs: int = 1
     recompute: Recompute = "none"
     vocabulary: Vocabulary = "whole"
+    schedule: PipelineSchedule = "1f1b"
 
     @property
     def gpus(self) -> int:

@@ -270,6 +270,7 @@ class LayerBuilder:
                 n=rank + attention.rope_dim,
                 k=self.hidden,
                 saved_bytes=BF16_BYTES * local * attention.rope_dim,
+                saves_input=False,
             ),
             self.norm(rank, redone_by=("mla_up_proj",)),
             Gemm(m=tokens, n=up_width, k=rank, saved_bytes=self.operand_bytes * local * rank, **up),

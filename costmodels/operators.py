@@ -95,8 +95,8 @@ class Gemm:
     """[m, k] x [k, n]; both gradients are GEMMs of the same volume (m k n and n m k).
 
     ``owned=False``: the weights are counted where they are kept. ``wide=True``: never narrower than
-    bf16 (router, output head). Narrow precisions cast the input forward and the output's gradient
-    backward; weights are cast once a step.
+    bf16 (router, output head). ``saves_input=False``: its input is kept by another operator. Narrow
+    precisions cast the input forward and the output's gradient backward; weights are cast once a step.
     """
 
     m: Column
@@ -104,6 +104,7 @@ class Gemm:
     k: Column | float
     bias: Column | float = 0.0
     saved_bytes: Column | float = 0.0
+    saves_input: bool = True
     owned: bool = True
     wide: bool = False
     work: Work = "gemm"
@@ -126,6 +127,13 @@ class Gemm:
             return kernels.cast_seconds(elements, gpu, precision, calibration)
 
         return _three_products(seconds, cast, self.m, self.n, self.k)
+
+    def weight_grad_bytes(self, system: System) -> Column | float:
+        """What dW = X' dY reads, kept from the input gradient on: X as it was saved (a tensor rank's share
+        of it, under sequence parallelism), and dY."""
+        element = BF16_BYTES if self.wide else system.operand_bytes
+        saved = np.minimum(self.saved_bytes, element * self.m * self.k) if self.saves_input else 0.0
+        return saved + element * self.m * self.n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +166,10 @@ class GroupedGemm:
             return kernels.cast_seconds(self.groups * elements, gpu, precision, calibration)
 
         return _three_products(seconds, cast, self.m, self.n, self.k)
+
+    def weight_grad_bytes(self, system: System) -> Column | float:
+        """``Gemm``'s, of all experts."""
+        return self.saved_bytes + self.groups * system.operand_bytes * self.m * self.n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,16 +92,19 @@ def first_layers(level: Recompute) -> int | None:
     return int(counted[2]) if counted and counted[1] == FIRST else None
 
 
-def recomputed_layers(level: Recompute, layers: Sequence[int], stages: int) -> list[list[bool]]:
+def recomputed_layers(level: Recompute, layers: Sequence[int], stage_of_chunk: Sequence[int]) -> list[list[bool]]:
     """Which layers are recomputed at a level ``of_some_layers``: a flag for each of the ``layers[c]``
-    decoder layers of each chunk c, which runs on stage c mod ``stages``."""
+    decoder layers of each chunk c, which runs on stage ``stage_of_chunk[c]``."""
     counted = SOME_LAYERS.fullmatch(level)
     if counted is None:
         raise ValueError(f"recompute={level}: treats all layers alike")
     number = int(counted[2])
     if counted[1] == FIRST:
         return [[layer < number for layer in range(count)] for count in layers]
-    before = [sum(layers[chunk % stages : chunk : stages]) for chunk in range(len(layers))]
+    before = [
+        sum(layers[other] for other in range(chunk) if stage_of_chunk[other] == stage)
+        for chunk, stage in enumerate(stage_of_chunk)
+    ]
     return [[(start + layer + 1) % number == 0 for layer in range(n)] for start, n in zip(before, layers, strict=True)]
 
 

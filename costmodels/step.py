@@ -25,20 +25,12 @@ from costmodels.groups import group_shape
 from costmodels.hardware import Cluster
 from costmodels.items import Chain, ItemCosts, chain_of, item_costs
 from costmodels.operators import BF16_BYTES, System, exposed_seconds
+from costmodels.placement import order_of, stage_of_chunk
 from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
 from costmodels.recompute import FULL, NONE, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
-from costmodels.timeline import (
-    VOCABULARY_METHODS,
-    Order,
-    Timeline,
-    peak_activation,
-    peak_live_counts,
-    schedule_order,
-    simulate,
-    vocabulary_order,
-)
+from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, simulate
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
 TORCH_LOSS_BYTES = 12.0
@@ -98,7 +90,8 @@ class StepModel:
         first, last = 1, 1 + self.chain.decoder_layers
         layers = np.diff(np.clip(np.asarray(cut), first, last)).tolist()
         row = self.columns.row(index)
-        found[first:last] = [flag for chunk in recomputed_layers(row.recompute, layers, row.pp) for flag in chunk]
+        where = stage_of_chunk(row).tolist()
+        found[first:last] = [flag for chunk in recomputed_layers(row.recompute, layers, where) for flag in chunk]
         found[last:-1] = False
         return found
 
@@ -124,10 +117,11 @@ class StepModel:
         """Dense and expert parameters of each item on one rank, [types, n].
 
         A pipeline of several stages keeps a second copy of shared weights: the output embedding when
-        tied, the input embedding on the stage that predicts several tokens.
+        tied, the input embedding on the stage that predicts several tokens. Placed in a V, one stage holds
+        both ends.
         """
         dense = self.costs.dense_parameters[:, self.shard_index].copy()
-        pipelined = self.columns.pp > 1
+        pipelined = (self.columns.pp > 1) & ~self.columns.turns_back
         if self.model.tied_embeddings:
             rows = vocabulary_rows(self.model.vocabulary, self.columns.tp)
             dense[-1] -= np.where(pipelined, 0.0, rows * self.model.hidden)
@@ -182,6 +176,12 @@ class StepModel:
         kinds = slice(1, 1 + len(self.model.kinds))
         saved[kinds] *= 1 - self.job.offloaded_layers / self.chain.decoder_layers
         return saved
+
+    @property
+    def weight_grad_bytes(self) -> Column:
+        """Of these, and of what the input gradient leaves, what waits in each item for the weight gradient
+        where it runs apart, [types, n]. What recompute rebuilt stays for it too."""
+        return self.costs.weight_grad_bytes[:, self.shard_index]
 
     @cached_property
     def state(self) -> StateBytes:
@@ -245,15 +245,15 @@ class StepModel:
     def link_seconds(self, index: int) -> Column:
         """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1].
 
-        A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values.
+        A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values. Neighbours on
+        one stage send nothing.
         """
         row = self.columns.row(index)
-        chunks = row.pp * row.vp
         if row.pp == 1:
-            return np.zeros(chunks - 1)
+            return np.zeros(row.vp - 1)
         size = BF16_BYTES * row.mbs * self.job.sequence_length / row.cp * self.model.hidden
         stride = row.tp * row.cp * row.dp
-        stage = np.arange(chunks) % row.pp
+        stage = stage_of_chunk(row)
         here, there = stage[:-1] * stride, stage[1:] * stride
         domain = self.cluster.domain_gpus
         # some rank of the stage sends out of its domain unless both stages lie in the same one
@@ -264,7 +264,7 @@ class StepModel:
         if row.tp > 1 and not row.sp:
             group = group_shape(np.array([row.tp]), np.array([1]), domain)
             regather = float(collectives.all_gather_seconds(np.array([size]), group, self.cluster, self.calibration)[0])
-        return np.where(inside, near, far) + regather
+        return np.where(np.diff(stage) == 0, 0.0, np.where(inside, near, far) + regather)
 
     def chunk_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column, Column]:
         """Forward, recompute, input-gradient and weight-gradient seconds of every chunk, the host's
@@ -283,23 +283,24 @@ class StepModel:
         )
 
     def order(self, index: int) -> Order:
-        row = self.columns.row(index)
-        microbatches = int(self.microbatches[index])
-        if row.vocabulary in VOCABULARY_METHODS:
-            return vocabulary_order(row.vocabulary, row.pp, microbatches)
-        return schedule_order("1f1b" if row.vp == 1 else "interleaved-1f1b", row.pp, row.vp, microbatches)
+        return order_of(self.columns.row(index), int(self.microbatches[index]))
 
-    def timeline(self, index: int, forward: Column, backward: Column) -> Timeline:
-        """Configuration ``index``'s schedule with these seconds of every chunk."""
+    def timeline(self, index: int, forward: Column, input_grad: Column, weight_grad: Column) -> Timeline:
+        """Configuration ``index``'s schedule with these seconds of every chunk; recompute goes with
+        ``input_grad``."""
         order = self.order(index)
         passes = self.vocabulary.seconds(index, order.devices) if order.splits_vocabulary else None
-        return simulate(order, forward, backward, self.link_seconds(index), passes)
+        links = self.link_seconds(index)
+        if order.splits_backward:
+            return simulate(order, forward, input_grad, links, passes, weight_grad)
+        return simulate(order, forward, input_grad + weight_grad, links, passes)
 
     def stage_positions(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
         """Where in the chain the items of each stage stand."""
-        stages = int(self.columns.pp[index])
         pieces = [np.arange(a, b) for a, b in pairwise(cut)]
-        return [np.concatenate(pieces[stage::stages]) for stage in range(stages)]
+        row = self.columns.row(index)
+        stage = stage_of_chunk(row)
+        return [np.concatenate([pieces[c] for c in np.flatnonzero(stage == own)]) for own in range(row.pp)]
 
     def stage_items(self, index: int, cut: Cut) -> list[NDArray[np.int64]]:
         """Item types on each stage."""
@@ -311,7 +312,10 @@ class StepModel:
         starts = np.asarray(cut[:-1])
         activations = np.add.reduceat(self.along(lambda step: step.saved_bytes, index, cut), starts)
         transient = self._transient_along(index, cut)
-        peaks = peak_activation(order, activations)
+        waiting: Column | float = 0.0
+        if order.splits_backward:
+            waiting = np.add.reduceat(self.along(lambda step: step.weight_grad_bytes, index, cut), starts)
+        peaks = peak_activation(order, activations, waiting)
         live = peak_live_counts(order)
         state, share = self.state, self.vocabulary_state
         kept = float(self.vocabulary.kept_bytes[index])
@@ -352,8 +356,9 @@ class StepModel:
     def state_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column]:
         """Exposed gradient reduction, optimizer update and exposed weight gather of every stage.
 
-        With overlap the reduction hides behind the backward pass of the last micro-batch, all but
-        the last layer's share; the gather behind the forward pass of the first.
+        With overlap the reduction hides behind the backward pass of the last micro-batch (behind its
+        weight gradients alone, where they run apart), all but the last layer's share; the gather behind the
+        forward pass of the first.
         """
         traffic = self._state_traffic(self.columns.take(np.array([index])))
         held = self.stage_positions(index, cut)
@@ -369,7 +374,9 @@ class StepModel:
         if self.job.gradient_overlap:
             late = 1.0 / np.array([len(positions) for positions in held])
             contention = self.calibration.overlap_contention
-            gradients = _overlapped(gradients, per_stage(lambda step: step.backward_seconds), late, contention)
+            split = bool(self.columns.splits_backward[index])
+            beside = per_stage(lambda step: step.backward_parts[2] if split else step.backward_seconds)
+            gradients = _overlapped(gradients, beside, late, contention)
             gathers = _overlapped(gathers, per_stage(lambda step: step.forward_seconds), late, contention)
         return gradients, traffic.optimizer_seconds(dense, experts), gathers
 
@@ -396,7 +403,8 @@ def price_step(
     """Price one configuration whose chain is cut at ``boundaries``.
 
     ``boundaries``: pp x vp + 1 increasing indices into the chain (embedding, decoder layers,
-    multi-token-prediction layers, head), first 0, last its length; chunk c runs on stage c mod pp.
+    multi-token-prediction layers, head), first 0, last its length; chunk c runs on the stage that
+    ``costmodels.placement`` says.
     """
     step = StepModel(model, cluster, job, calibration, Columns.of([configuration]))
     return price_cut(step, 0, boundaries)
@@ -406,9 +414,8 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     """``price_step`` for configuration ``index`` of an existing ``StepModel``."""
     row = step.columns.row(index)
     forward, recompute, input_grad, weight_grad = step.chunk_seconds(index, cut)
-    backward = recompute + input_grad + weight_grad
     links = step.link_seconds(index)
-    timeline = step.timeline(index, forward, backward)
+    timeline = step.timeline(index, forward, recompute + input_grad, weight_grad)
     ends, busy = timeline.device_end_seconds, timeline.busy_seconds
     makespan = float(ends.max())
     gradient, optimizer, gather = step.state_seconds(index, cut)
@@ -428,9 +435,10 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
         kind: microbatches * max(float(seconds[positions].sum()) for positions in held)
         for kind, seconds in by_kind.items()
     }
+    where = stage_of_chunk(row)
     stages = []
     for stage, positions in enumerate(held):
-        items, own = types[positions], range(stage, row.pp * row.vp, row.pp)
+        items, own = types[positions], np.flatnonzero(where == stage)
         stages.append(
             StagePrice(
                 chunks=tuple(

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from planner.expert_problem import load_experts as load_experts
     from planner.experts import plan_experts as plan_experts
     from planner.infeasibility import Infeasibility as Infeasibility
+    from planner.pipeline import Pipeline as Pipeline
+    from planner.pipeline import load_pipeline as load_pipeline
     from planner.plan import Plan as Plan
     from planner.plan import PlanError as PlanError
     from planner.plan.experts_result import ExpertsResult as ExpertsResult
+    from planner.plan.schedule_result import ScheduleResult as ScheduleResult
     from planner.predict import Prediction as Prediction
     from planner.predict import predict as predict
+    from planner.schedule import plan_schedule as plan_schedule
     from planner.solve import Outcome as Outcome
     from planner.solve import SolveOptions as SolveOptions
     from planner.solve import solve as solve
@@ -42,16 +46,20 @@ HOMES = {
     "IllegalConfiguration": "planner.space",
     "Infeasibility": "planner.infeasibility",
     "Outcome": "planner.solve",
+    "Pipeline": "planner.pipeline",
     "Plan": "planner.plan",
     "PlanError": "planner.plan",
     "Prediction": "planner.predict",
+    "ScheduleResult": "planner.plan.schedule_result",
     "SolveOptions": "planner.solve",
     "SpecError": "planner.specs",
     "load_cluster": "planner.specs",
     "load_experts": "planner.expert_problem",
     "load_model": "planner.specs",
+    "load_pipeline": "planner.pipeline",
     "make_job": "planner.specs",
     "plan_experts": "planner.experts",
+    "plan_schedule": "planner.schedule",
     "predict": "planner.predict",
     "solve": "planner.solve",
     "validate": "planner.validate",

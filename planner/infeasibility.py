@@ -52,9 +52,12 @@ def explain_infeasible(
     space: Space,
     pins: dict[str, int | str],
     forbid: frozenset[str],
+    allow: frozenset[str] = frozenset(),
 ) -> Infeasibility:
     """Report on a job no configuration of which fits."""
-    problem = Problem(cluster=cluster, model=model, job=job, calibration=calibration, pins=pins, forbid=forbid)
+    problem = Problem(
+        cluster=cluster, model=model, job=job, calibration=calibration, pins=pins, forbid=forbid, allow=allow
+    )
     if not len(space.columns):
         return _nothing_legal(problem, space)
     return _too_little_memory(problem, space)

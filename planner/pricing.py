@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration, load_calibration
 from costmodels.columns import Columns
-from costmodels.configuration import Configuration, Job
+from costmodels.configuration import PIPELINE_SCHEDULES, Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
-from costmodels.sharding import Column
+from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel, price_cut
-from costmodels.timeline import makespan_bound, peak_live_counts
+from costmodels.timeline import makespan_bound, peak_activation, peak_live_counts
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition
 
@@ -71,8 +71,9 @@ class Pricing:
         Weights L on (a) and 1-L on (b), averaged over i, leave
           T >= W/p (m + (1-L)(p-1)) + sum_j (p-1-j) (L l_j - (1-L) F_j) / p,
         and with F_j <= f l_j the choice L = f / (1+f) makes the last sum non-negative.
-        Interleaved schedules keep (a): the chunks before a stage's first hold a layer each. Where some
-        layers are recomputed, which ones depends on the cut: here none is.
+        Interleaved schedules keep (a): the chunks before a stage's first hold a layer each. Where weight
+        gradients run apart nothing follows the last of them: of (a), forward passes alone precede a stage's
+        work. Where some layers are recomputed, which ones depends on the cut: here none is.
         """
         counts = step.chain.counts.astype(np.float64)
         forward, backward = step.kept.forward_seconds, step.kept.backward_seconds
@@ -83,12 +84,18 @@ class Pricing:
         share = np.max(forward / np.maximum(load, 1e-30), axis=0)
         share = np.maximum(share, 0.5) if host else share
         plain = total / p * (m + (p - 1) / (1 + share))
-        lightest = load[np.unique(self.model.layers) + 1].min(axis=0)
-        layers = lightest + host / step.columns.vp
-        ramp = ((p - 1) * load[0] + (p - 1) * np.maximum(p - 2, 0) / 2 * layers) / p
-        interleaved = total / p * m + ramp
+        kinds = np.unique(self.model.layers) + 1
+        lightest = load[kinds].min(axis=0)
+
+        def ramp(embedding: Column, layer: Column) -> Column:
+            return np.asarray(((p - 1) * embedding + (p - 1) * np.maximum(p - 2, 0) / 2 * layer) / p)
+
+        interleaved = total / p * m + ramp(load[0], lightest + host / step.columns.vp)
+        first = forward[kinds].min(axis=0) + host / 2 / step.columns.vp
+        split_backward = total / p * m + ramp(forward[0] + host / 2 / step.columns.vp, first)
         some_stage = np.ceil(step.chain.decoder_layers / p) * lightest + host
-        pipeline = np.maximum(np.where(step.columns.vp == 1, plain, interleaved), m * some_stage)
+        ramped = np.where(step.columns.vp == 1, plain, interleaved)
+        pipeline = np.maximum(np.where(step.columns.splits_backward, split_backward, ramped), m * some_stage)
         # with a split vocabulary the ramp is not counted: what each stage computes bounds it
         busy = np.maximum(total / p * m, m * some_stage) + step.vocabulary.busy_seconds(m)
         pipeline = np.where(step.columns.vocabulary == 0, pipeline, busy)
@@ -105,7 +112,8 @@ class Pricing:
         (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
         micro-batches of every chunk but the last, and of the last min(p, 2 (p-1-i) + 1). That chunk
         costs at most W / (p v) plus one item (any chain can be cut so, and the largest chunk is least),
-        which limits its layers. Where some layers are recomputed, here all are as to bytes kept and none
+        which limits its layers. Where weight gradients run apart, each chunk of ``_first_live`` is whole just
+        before a stage's first backward pass. Where some layers are recomputed, here all are as to bytes kept and none
         as to seconds, which their cut goes by.
         """
         columns = step.columns
@@ -123,13 +131,15 @@ class Pricing:
         fixed = step.calibration.workspace_bytes + transient + step.vocabulary_bytes
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
+        ending = np.where(columns.turns_back, 0, columns.pp - 1)
         room = np.zeros((len(kinds) + 1, len(columns)))
         for stage in range(int(columns.pp.max(initial=0))):
             later = columns.pp - 1 - stage
             interleaved = np.minimum(columns.pp, 2 * later + 1)
             last_live = np.minimum(step.microbatches, np.where(columns.vp == 1, later + 1, interleaved))
             live = np.where(columns.vp == 1, last_live, np.minimum(step.microbatches, columns.pp))
-            free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == columns.pp - 1) * last
+            live, last_live = _first_live(columns, step.microbatches, stage, live, last_live)
+            free = step.allocatable_bytes - fixed - (stage == 0) * first - (stage == ending) * last
             held = np.where(
                 in_last * (state + saved * last_live) > free,
                 free / (state + saved * last_live),
@@ -174,15 +184,19 @@ class Pricing:
         if cut.boundaries is None:
             return float("inf")
         forward, recompute, input_grad, weight_grad = step.chunk_seconds(i, cut.boundaries)
-        backward = recompute + input_grad + weight_grad
+        input_grad = recompute + input_grad
         order = step.order(i)
         if order.splits_vocabulary:
-            bound = step.timeline(i, forward, backward).makespan_seconds
+            bound = step.timeline(i, forward, input_grad, weight_grad).makespan_seconds
+        elif order.splits_backward:
+            bound = makespan_bound(order, forward, input_grad, step.link_seconds(i), weight_grad)
         else:
-            bound = makespan_bound(order, forward, backward, step.link_seconds(i))
+            bound = makespan_bound(order, forward, input_grad + weight_grad, step.link_seconds(i))
         gradient, optimizer, gather = step.state_seconds(i, cut.boundaries)
-        # stage 0 runs the last backward pass of all: it ends when the pipeline does
-        body = float(bound) + gradient[0] + optimizer.max() + gather.max()
+        # stage 0 runs the last backward pass of all: it ends when the pipeline does; weight gradients of
+        # their own may come last on any stage
+        reduced = gradient.min() if order.splits_backward else gradient[0]
+        body = float(bound) + reduced + optimizer.max() + gather.max()
         return float((step.straggler * body + step.calibration.step_seconds) * (1 - 1e-12))
 
     def best_boundaries(self, index: int) -> tuple[int, ...]:
@@ -225,7 +239,7 @@ class Pricing:
         stages, chunks = int(step.columns.pp[i]), int(step.columns.pp[i] * step.columns.vp[i])
         forward = self._items(step, i, step.kept.forward_seconds)
         load = forward + self._items(step, i, step.kept.backward_seconds)
-        if chunks == stages:
+        if chunks == stages and not step.columns.splits_backward[i]:
             # the 1F1B makespan that stage j forces, less one micro-batch's chain (solvers.partition)
             later = int(step.microbatches[i]) - 1
             warmup = np.minimum(stages - 1 - np.arange(stages), later)[:, None]
@@ -246,16 +260,29 @@ class Pricing:
         fixed = np.full(stages, step.calibration.workspace_bytes + step.vocabulary_bytes[i])
         fixed[-1] += step.logit_bytes[i]
         in_flight = np.minimum(int(step.microbatches[i]), stages - np.arange(stages))
+        activations = self._items(step, i, step.saved_bytes)
         if step.columns.vocabulary[i]:
             in_flight = peak_live_counts(step.order(i))
+        if step.columns.splits_backward[i]:
+            in_flight, activations = self._split_activations(step, i)
         return ChunkMemory(
             static_bytes=self._items(step, i, step.state.total),
-            activation_bytes=self._items(step, i, step.saved_bytes),
+            activation_bytes=activations,
             transient_bytes=self._items(step, i, step.transient_bytes, np.max),
             in_flight=in_flight.astype(np.float64),
             fixed_bytes=fixed,
             cap_bytes=step.allocatable_bytes,
         )
+
+    def _split_activations(self, step: StepModel, i: int) -> tuple[Column, Column]:
+        """Micro-batches in flight on each stage, one that waits for its weight gradient alone counted by the
+        largest share that any layer keeps for it; bytes of each item, the head's as its own stage keeps them."""
+        saved, waiting = (self._items(step, i, table) for table in (step.saved_bytes, step.weight_grad_bytes))
+        order, ones = step.order(i), np.ones(int(step.columns.pp[i]))
+        share = (waiting[1:-1] / np.maximum(saved[1:-1], 1.0)).max(initial=0.0)
+        in_flight = peak_activation(order, ones, share * ones)
+        saved[-1] = peak_activation(order, saved[-1] * ones, waiting[-1] * ones)[-1] / in_flight[-1]
+        return in_flight, saved
 
     # -- 3: the whole candidate -------------------------------------------------------------
 
@@ -274,3 +301,21 @@ class Pricing:
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)
+
+
+def _first_live(
+    columns: Columns, microbatches: Degree, stage: int, live: Column, last_live: Column
+) -> tuple[Column, Column]:
+    """Whole micro-batches on a stage just before its first backward pass: of all its chunks but the last, and
+    of the last. Given those of 1F1B and interleaved 1F1B; at least as many in zb-h1, 2 (p - i) - 1 in zb-h2,
+    2 p - 1 - i and i + 1 in zb-v, one of each in v-half and v-min (``costmodels.timeline``)."""
+    if not columns.splits_backward.any():
+        return live, last_live
+    later = columns.pp - 1 - stage
+    zb_h2, zb_v, v_half, v_min = (
+        columns.schedule == PIPELINE_SCHEDULES.index(name) for name in ("zb-h2", "zb-v", "v-half", "v-min")
+    )
+    squeezed = v_half | v_min
+    first = np.where(zb_h2, 2 * later + 1, np.where(zb_v, columns.pp + later, np.where(squeezed, 1, live)))
+    last = np.where(zb_h2, 2 * later + 1, np.where(zb_v, stage + 1, np.where(squeezed, 1, last_live)))
+    return np.minimum(first, microbatches), np.minimum(last, microbatches)

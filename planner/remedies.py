@@ -31,6 +31,7 @@ class Problem:
     calibration: Calibration
     pins: Mapping[str, int | str]
     forbid: frozenset[str]
+    allow: frozenset[str]
 
     def on(self, cluster: Cluster) -> "Problem":
         """The same on another cluster, with its GPU's own calibration when the GPU differs."""
@@ -41,7 +42,7 @@ class Problem:
 
     def fits(self) -> bool:
         """Whether some legal configuration fits in memory; smallest lower bound on its need first."""
-        columns = enumerate_space(self.cluster, self.model, self.job, self.pins, self.forbid).columns
+        columns = enumerate_space(self.cluster, self.model, self.job, self.pins, self.forbid, self.allow).columns
         if not len(columns):
             return False
         pricing = Pricing(self.cluster, self.model, self.job, self.calibration, columns)
@@ -108,7 +109,7 @@ def _shorter(problem: Problem) -> Iterator[str]:
 def _larger_batch(problem: Problem) -> Iterator[str]:
     """The next batch that divides by some number of replicas; only where no configuration is legal."""
     cluster, job = problem.cluster, problem.job
-    if len(enumerate_space(cluster, problem.model, job, problem.pins, problem.forbid).columns):
+    if len(enumerate_space(cluster, problem.model, job, problem.pins, problem.forbid, problem.allow).columns):
         return
     replicas = [d for d in range(1, min(cluster.gpus, 4 * job.global_batch + 4096) + 1) if cluster.gpus % d == 0]
     for batch in sorted({-(-job.global_batch // d) * d for d in replicas} - {job.global_batch})[:12]:

@@ -26,7 +26,8 @@ from solvers.stop import MaxSeconds, NoLimit
 class SolveOptions:
     """What to hold fixed and when to stop.
 
-    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``gap`` is the relative gap
+    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``allow`` frees fields
+    that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``seed`` has no effect: the
     search draws no random numbers.
@@ -34,6 +35,7 @@ class SolveOptions:
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
     forbid: frozenset[str] = frozenset()
+    allow: frozenset[str] = frozenset()
     gap: float = 0.0
     time_limit_seconds: float | None = None
     seed: int = 0
@@ -79,7 +81,7 @@ def solve(
     tell = progress or (lambda _: None)
     calibration = calibration_for(cluster, job, options.calibration)
 
-    space = enumerate_space(cluster, model, job, options.pins, options.forbid)
+    space = enumerate_space(cluster, model, job, options.pins, options.forbid, options.allow)
     total = len(space.columns)
     tell(Progress(stage="enumerate", done=total, total=total))
 
@@ -110,7 +112,8 @@ def solve(
     if result.choice is None:
         if result.status != "infeasible":
             return Outcome(status="unknown", plan=None, seconds=seconds)
-        report = explain_infeasible(cluster, model, job, calibration, space, dict(options.pins), options.forbid)
+        demands = (dict(options.pins), options.forbid, options.allow)
+        report = explain_infeasible(cluster, model, job, calibration, space, *demands)
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
     price = pricing.price(best)
@@ -124,7 +127,12 @@ def solve(
         pricing.boundaries(best),
         price,
         certificate,
-        PlanOptions(pins=dict(options.pins), forbid=tuple(sorted(options.forbid)), gap=options.gap),
+        PlanOptions(
+            pins=dict(options.pins),
+            forbid=tuple(sorted(options.forbid)),
+            allow=tuple(sorted(options.allow)),
+            gap=options.gap,
+        ),
     )
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 

@@ -10,9 +10,11 @@ configuration. The space, unless a value is pinned:
 - ``sp`` off and on; ``zero`` 0 to 3; ``mbs`` powers of two up to 64; ``recompute`` the
   levels of ``costmodels.recompute.default_levels``; of some layers only where pinned
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
-- ``vocabulary`` whole; split only where pinned
+- ``schedule`` 1f1b, which is interleaved where ``vp`` is over 1, and ``vocabulary`` whole: all others only
+  where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,7 +24,15 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
-from costmodels.configuration import VOCABULARIES, Configuration, Job, Recompute
+from costmodels.configuration import (
+    ALLOWABLE,
+    PIPELINE_SCHEDULES,
+    V_SCHEDULES,
+    VOCABULARIES,
+    Configuration,
+    Job,
+    Recompute,
+)
 from costmodels.hardware import Cluster
 from costmodels.recompute import canonical, default_levels, first_layers
 
@@ -30,6 +40,8 @@ Mask = NDArray[np.bool_]
 MIN_CONTEXT_TOKENS = 1024
 MICRO_BATCHES = tuple(2**i for i in range(7))
 DEGREES = tuple(f.name for f in fields(Configuration))
+NAMED: dict[str, tuple[str, ...]] = {"vocabulary": VOCABULARIES, "schedule": PIPELINE_SCHEDULES}
+"""Values of the degrees that are names, the default first."""
 
 
 class IllegalConfiguration(ValueError):  # noqa: N818 - it names the configuration, not an error class
@@ -121,10 +133,11 @@ def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute])
     rule("vp > 1 interleaves stages: it needs pp > 1", "pp vp", lambda p, v: (v > 1) & (p == 1))
     rule(
         "interleaving (vp > 1) needs micro-batches in multiples of pp",
-        "pp vp dp mbs",
-        lambda p, v, d, m: (v > 1) & ((batch // (d * m)) % p != 0),
+        "pp vp dp mbs schedule",
+        lambda p, v, d, m, s: (s == 0) & (v > 1) & ((batch // (d * m)) % p != 0),
     )
     _vocabulary_rules(rule, model)
+    _schedule_rules(rule)
     layers = len(model.layers)
     too_many = np.array([(first_layers(level) or 0) > layers for level in levels])
     rule(
@@ -182,6 +195,20 @@ def _vocabulary_rules(rule: Callable[..., None], model: Model) -> None:
     )
 
 
+def _schedule_rules(rule: Callable[..., None]) -> None:
+    """What the schedules with weight gradients apart need (arXiv 2401.10241, 2405.15362)."""
+    v_shaped = np.array([name in V_SCHEDULES for name in PIPELINE_SCHEDULES])
+    one_chunk = ~v_shaped & (np.arange(len(v_shaped)) > 0)
+    rule("a schedule other than 1f1b needs pp > 1", "schedule pp", lambda s, p: (s > 0) & (p == 1))
+    rule("zb-h1 and zb-h2 run one chunk a stage: vp = 1", "schedule vp", lambda s, v: one_chunk[s] & (v != 1))
+    rule(f"{', '.join(V_SCHEDULES)} run two chunks a stage: vp = 2", "schedule vp", lambda s, v: v_shaped[s] & (v != 2))
+    rule(
+        "a split vocabulary has orders of its own: schedule=1f1b",
+        "schedule vocabulary",
+        lambda s, v: (s > 0) & (v > 0),
+    )
+
+
 def check(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` with every rule that ``configuration`` breaks."""
     levels = (_level(configuration.recompute),)
@@ -209,20 +236,25 @@ def enumerate_space(
     job: Job,
     pins: Mapping[str, int | str] | None = None,
     forbid: Iterable[str] = (),
+    allow: Iterable[str] = (),
 ) -> Space:
     """All legal configurations of the stated space.
 
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off (their degree stays 1, ``sp``
-    and ``zero`` 0, ``recompute`` none, ``vocabulary`` whole). Both are counted, not silently dropped: nothing pinned is
-    replaced. Degrees are added one at a time and every rule applied as soon as its degrees are known,
-    so a pruned count is of partial configurations.
+    and ``zero`` 0, ``recompute`` none, ``vocabulary`` whole, ``schedule`` 1f1b). Both are counted, not silently
+    dropped: nothing pinned is replaced. ``allow`` frees fields of ``ALLOWABLE``: all their values are tried.
+    Degrees are added one at a time and every rule applied as soon as its degrees are known, so a pruned count
+    is of partial configurations.
     """
     fixed, levels = _fixed(pins or {}, forbid)
+    freed = check_allowed(allow)
+    if both := sorted(freed & {*fixed}):
+        raise IllegalConfiguration(f"{name} is allowed, and also pinned or forbidden" for name in both)
     levels = levels or default_levels(model, job)
     pending = [rule for rule in rules(cluster, model, job, levels) if rule.redundant not in fixed]
     pruned: Counter[str] = Counter()
     table: dict[str, NDArray[np.int64]] = {}
-    for name, choices in _choices(cluster, model, job, fixed, len(levels)):
+    for name, choices in _choices(cluster, model, job, fixed, len(levels), freed):
         table = _extend(table, name, choices)
         if name == "cp":
             _drop(
@@ -246,7 +278,7 @@ def enumerate_space(
 
 def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Values of the degrees that are fixed, and the level of recompute if that one is."""
-    off = {"sp": 0, "zero": 0, "recompute": 0, "vocabulary": 0}
+    off = {"sp": 0, "zero": 0, "recompute": 0, **dict.fromkeys(NAMED, 0)}
     unknown = sorted({*pins, *forbid} - set(DEGREES))
     if unknown:
         raise IllegalConfiguration(f"{name}: no such degree; one of {', '.join(DEGREES)}" for name in unknown)
@@ -255,10 +287,10 @@ def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[s
     for name, value in pins.items():
         if name in fixed:
             raise IllegalConfiguration([f"{name} is both pinned and forbidden"])
-        if name == "vocabulary":
-            if value not in VOCABULARIES:
-                raise IllegalConfiguration([f"{name}={value}: one of {', '.join(VOCABULARIES)}"])
-            fixed[name] = VOCABULARIES.index(str(value))
+        if name in NAMED:
+            if value not in NAMED[name]:
+                raise IllegalConfiguration([f"{name}={value}: one of {', '.join(NAMED[name])}"])
+            fixed[name] = NAMED[name].index(str(value))
             continue
         if name == "recompute":
             fixed[name], levels = 0, (_level(str(value)),)
@@ -268,6 +300,19 @@ def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[s
             raise IllegalConfiguration([f"{name}={value}: must be a whole number of {low} to {high}"])
         fixed[name] = value
     return fixed, levels
+
+
+def check_allowed(allow: Iterable[str]) -> frozenset[str]:
+    """``allow`` as a set; ``IllegalConfiguration`` naming what cannot be allowed and the nearest that can."""
+    freed = frozenset(allow)
+    refused = []
+    for name in sorted(freed - {*ALLOWABLE}):
+        near = difflib.get_close_matches(name, ALLOWABLE, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(ALLOWABLE)}"
+        refused.append(f"{name} cannot be allowed: {hint}")
+    if refused:
+        raise IllegalConfiguration(refused)
+    return freed
 
 
 def _level(text: str) -> str:
@@ -282,10 +327,10 @@ def _level(text: str) -> str:
 
 
 def _choices(
-    cluster: Cluster, model: Model, job: Job, fixed: Mapping[str, int], levels: int
-) -> Iterable[tuple[str, list[int] | Callable[[int], list[int]]]]:
-    """Degrees in the order they are added, with their values (``vp`` by ``pp``); of recompute, the
-    numbers of the ``levels``."""
+    cluster: Cluster, model: Model, job: Job, fixed: Mapping[str, int], levels: int, freed: frozenset[str]
+) -> Iterable[tuple[str, list[int] | Callable[[int, int], list[int]]]]:
+    """Degrees in the order they are added, with their values (``vp`` by ``pp`` and ``schedule``); of
+    recompute, the numbers of the ``levels``."""
     gpus, layers = cluster.gpus, len(model.layers)
     divisors = [d for d in range(1, min(gpus, 4096) + 1) if gpus % d == 0]
     experts = {kind.block.experts for kind in model.kinds if isinstance(kind.block, Moe)}
@@ -301,13 +346,19 @@ def _choices(
         "etp": [2**i for i in range(8) if 2**i <= cluster.domain_gpus] if experts else [1],
         "zero": [0, 1, 2, 3],
         "recompute": list(range(levels)),
-        "vocabulary": [0],
+        **{name: list(range(len(values))) if name in freed else [0] for name, values in NAMED.items()},
     }
-    for name in ("tp", "cp", "pp", "mbs", "sp", "ep", "etp"):
+    for name in ("tp", "cp", "pp", "mbs", "sp", "ep", "etp", "schedule"):
         yield name, [fixed[name]] if name in fixed else plain[name]
-    yield "vp", [fixed["vp"]] if "vp" in fixed else (lambda pp: interleavings(layers, pp))
+    yield "vp", [fixed["vp"]] if "vp" in fixed else (lambda pp, schedule: _chunks(layers, pp, schedule))
     for name in ("zero", "recompute", "vocabulary"):
         yield name, [fixed[name]] if name in fixed else plain[name]
+
+
+def _chunks(layers: int, pp: int, schedule: int) -> list[int]:
+    if schedule == 0:
+        return interleavings(layers, pp)
+    return [2] if PIPELINE_SCHEDULES[schedule] in V_SCHEDULES else [1]
 
 
 def interleavings(layers: int, pp: int) -> list[int]:
@@ -325,15 +376,17 @@ def interleavings(layers: int, pp: int) -> list[int]:
 
 
 def _extend(
-    table: dict[str, NDArray[np.int64]], name: str, choices: list[int] | Callable[[int], list[int]]
+    table: dict[str, NDArray[np.int64]], name: str, choices: list[int] | Callable[[int, int], list[int]]
 ) -> dict[str, NDArray[np.int64]]:
     """Every row once per value of the new degree."""
     if not table:
         assert not callable(choices)
         return {name: np.array(choices, dtype=np.int64)}
     if callable(choices):
-        by_pp = {int(pp): np.array(choices(int(pp)), dtype=np.int64) for pp in np.unique(table["pp"])}
-        per_row = [by_pp[int(pp)] for pp in table["pp"]]
+        stages, schedules = table["pp"].tolist(), table["schedule"].tolist()
+        pairs = list(zip(stages, schedules, strict=True))
+        by_pair = {pair: np.array(choices(*pair), dtype=np.int64) for pair in set(pairs)}
+        per_row = [by_pair[pair] for pair in pairs]
         counts = np.array([len(values) for values in per_row], dtype=np.int64)
         added = np.concatenate(per_row) if per_row else np.array([], dtype=np.int64)
     else:

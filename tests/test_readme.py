@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from planner.cli.main import group
 from planner.published import PredictedRow
 from planner.published.markdown import BEGIN, END, accuracy_markdown
 from planner.published.report import make_report
@@ -29,12 +31,26 @@ def test_the_python_example_runs_as_printed(tmp_path: Path, monkeypatch: pytest.
 def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
     from planner import load_cluster
 
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     (tmp_path / "cluster.yaml").write_text(text)
     rows = [",".join("0" if i == j else "45" for j in range(64)) for i in range(64)]
     (tmp_path / "bandwidth.csv").write_text("\n".join(rows))
     found = load_cluster(tmp_path / "cluster.yaml")
     assert (found.gpus, found.scale_out.bytes_per_second) == (512, 45e9 / 8)  # 64 x 8; a node's 45 GB/s over its 8
+
+
+def test_the_pipeline_example_gives_the_printed_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the seconds it took, and the sequences, as there are several best ones."""
+    monkeypatch.setenv("COLUMNS", "120")
+    _, text = blocks("yaml")
+    (tmp_path / "pipeline.yaml").write_text(text)
+    result = CliRunner().invoke(group, ["schedule", str(tmp_path / "pipeline.yaml")])
+    assert result.exit_code == 0
+    printed = TEXT[TEXT.index("pipeline: 4 chunks") :].split("```")[0]
+    (heading, times, _, _, named), old = result.stdout.split("\n\n"), printed.split("\n\n")
+    assert heading == old[0]
+    assert times.splitlines()[:-1] == old[1].splitlines()[:-1]
+    assert named == old[4]
 
 
 def test_every_key_of_the_job_is_documented_with_its_default() -> None:

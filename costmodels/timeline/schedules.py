@@ -27,9 +27,9 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 VocabularyMethod = Literal["vocab-1", "vocab-2", "interlaced"]
 VOCABULARY_METHODS: tuple[VocabularyMethod, ...] = get_args(VocabularyMethod)
 
-Placement = Literal["interleaved", "v"]
-"""Where chunk c of p devices stands: ``interleaved`` on c mod p (with one chunk each: linear); ``v`` on c
-for c < p, on 2 p - 1 - c for the others, so that the first and the last chunk share device 0."""
+Placement = Literal["linear", "interleaved", "v"]
+"""Where chunk c of p devices stands: ``linear`` on c, ``interleaved`` on c mod p; ``v`` on c for c < p, on
+2 p - 1 - c for the others, so that the first and the last chunk share device 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class NamedSchedule:
     be a multiple of the devices. ``splits_backward``: I and W are operations of their own."""
 
     chunks_per_device: int | None = 1
-    placement: Placement = "interleaved"
+    placement: Placement = "linear"
     splits_backward: bool = False
     whole_rounds: bool = False
 
@@ -48,7 +48,7 @@ _V = NamedSchedule(chunks_per_device=2, placement="v", splits_backward=True)
 NAMED_SCHEDULES: dict[Schedule, NamedSchedule] = {
     "gpipe": NamedSchedule(),
     "1f1b": NamedSchedule(),
-    "interleaved-1f1b": NamedSchedule(chunks_per_device=None, whole_rounds=True),
+    "interleaved-1f1b": NamedSchedule(chunks_per_device=None, placement="interleaved", whole_rounds=True),
     "zb-h1": NamedSchedule(splits_backward=True),
     "zb-h2": NamedSchedule(splits_backward=True),
     "zb-v": _V,
@@ -58,10 +58,10 @@ NAMED_SCHEDULES: dict[Schedule, NamedSchedule] = {
 
 
 def device_of_chunk(placement: Placement, devices: int, chunks_per_device: int) -> NDArray[np.int32]:
-    """[chunks]: the device that holds each chunk. Raises ``ValueError`` for ``v`` without 2 chunks a device."""
+    """[chunks]: the device that holds each chunk. Raises ``ValueError`` for ``linear`` without 1 chunk a device,
+    ``v`` without 2."""
+    needed = {"linear": 1, "v": 2}.get(placement, chunks_per_device)
+    if chunks_per_device != needed:
+        raise ValueError(f"placement: {placement} has {needed} chunks per device, not {chunks_per_device}")
     chunk = np.arange(devices * chunks_per_device, dtype=np.int32)
-    if placement == "interleaved":
-        return np.asarray(chunk % devices)
-    if chunks_per_device != 2:
-        raise ValueError(f"placement: v has 2 chunks per device, not {chunks_per_device}")
-    return np.minimum(chunk, 2 * devices - 1 - chunk)
+    return np.minimum(chunk, 2 * devices - 1 - chunk) if placement == "v" else np.asarray(chunk % devices)

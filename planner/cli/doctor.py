@@ -8,7 +8,7 @@ import click
 
 REQUIRED = ("click", "numpy", "pydantic", "PyYAML")
 OPTIONAL = {
-    "ortools": "the tests' second method (CP-SAT)",
+    "ortools": "exact schedules of one pipeline; the tests' second method (CP-SAT)",
     "PuLP": "not used; its import pulls highspy in",
     "highspy": "not used; clashes with ortools",
 }

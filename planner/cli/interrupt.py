@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,13 @@ class Interrupt:
     """Decides what Ctrl-C means while it is entered; ``asked`` tells whether one came.
 
     Before and during the search it interrupts, and the search returns what it has. Once the search
-    is over, the plan is finished first; a second Ctrl-C gives that up.
+    is over, the plan is finished first; a second Ctrl-C gives that up. ``search`` is the function that
+    catches the interrupt and keeps what it found, by default that of ``plan solve``; ``result`` is what
+    it makes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, search: Callable[..., object] | None = None, result: str = "plan") -> None:
+        self._search, self._result = search, result
         self.asked = False
         self.bounded = False
         """Whether the bounds are there, so that the search has begun."""
@@ -38,20 +42,21 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.asked = self.asked, True
-        if again or not self.bounded or _searching(frame):
+        if again or not self.bounded or self._searching(frame):
             raise KeyboardInterrupt
-        click.echo("\nfinishing the plan; Ctrl-C again gives it up", err=True)
+        click.echo(f"\nfinishing the {self._result}; Ctrl-C again gives it up", err=True)
 
+    def _searching(self, frame: FrameType | None) -> bool:
+        if self._search is None:
+            from solvers.search import best_first
 
-def _searching(frame: FrameType | None) -> bool:
-    """Whether the search is running: it catches the interrupt and keeps what it found."""
-    from solvers.search import best_first
-
-    while frame is not None:
-        if frame.f_code is best_first.__code__:
-            return True
-        frame = frame.f_back
-    return False
+            self._search = best_first
+        code = getattr(self._search, "__code__", None)
+        while frame is not None:
+            if frame.f_code is code:
+                return True
+            frame = frame.f_back
+        return False
 
 
 class Asked:

@@ -15,6 +15,7 @@ COMMANDS = {
     "diff": "What changed between two plans, and what it does.",
     "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
+    "schedule": "The best schedule of one pipeline, from its own small file.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",
     "cases": "Bundled clusters, models and jobs: list them, run them.",
     "schema": "JSON Schema of the specs and of the plan document.",

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from costmodels.configuration import VOCABULARIES, Configuration
+from costmodels.configuration import ALLOWABLE, PIPELINE_SCHEDULES, VOCABULARIES, Configuration
 from costmodels.recompute import canonical
 
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
-NAMES = ("recompute", "vocabulary")
+CHOICES: dict[str, tuple[str, ...]] = {"vocabulary": VOCABULARIES, "schedule": PIPELINE_SCHEDULES}
+NAMES = ("recompute", *CHOICES)
 FIELDS = (*INTEGER_FIELDS, *NAMES)
 LOWEST = {"sp": 0, "zero": 0}
 HIGHEST = {"sp": 1, "zero": 3}
@@ -73,8 +74,8 @@ def _integer(name: str, value: str) -> int:
 
 
 def _named(name: str, value: str) -> str:
-    if name == "vocabulary" and value not in VOCABULARIES:
-        raise click.BadParameter(f"{name}={value}: one of {', '.join(VOCABULARIES)}.")
+    if value not in CHOICES.get(name, (value,)):
+        raise click.BadParameter(f"{name}={value}: one of {', '.join(CHOICES[name])}.")
     try:
         return canonical(value) if name == "recompute" else value
     except ValueError as error:
@@ -94,3 +95,14 @@ def parse_names(text: str) -> frozenset[str]:
     for name in names:
         check_field(name)
     return frozenset(names)
+
+
+def parse_allowed(text: str) -> frozenset[str]:
+    """``schedule,vocabulary`` to the set of those fields; raises ``click.BadParameter`` for any that is always
+    searched, or is none."""
+    names = frozenset(name for name in (part.strip() for part in text.split(",")) if name)
+    for name in sorted(names - {*ALLOWABLE}):
+        close = difflib.get_close_matches(name, ALLOWABLE, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(ALLOWABLE)}."
+        raise click.BadParameter(f"'{name}' cannot be allowed; {hint}", param_hint="--allow")
+    return names

@@ -12,6 +12,12 @@ from planner.cli.inputs import Asked, check_writable, job_options
 @click.option("--pin", default="", metavar="tp=8,pp=4", help="Hold fields of the configuration fixed.")
 @click.option("--forbid", default="", metavar="cp,ep", help="Leave these kinds of parallelism out.")
 @click.option(
+    "--allow",
+    default="",
+    metavar="schedule,vocabulary",
+    help="Search these too: pipeline schedules and splits of the vocabulary that few runtimes execute.",
+)
+@click.option(
     "--gap",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.0,
@@ -34,6 +40,7 @@ def command(
     calibration: Path | None,
     pin: str,
     forbid: str,
+    allow: str,
     gap: float,
     time_limit: float | None,
     seed: int,
@@ -46,14 +53,16 @@ def command(
     Exit code 0: proven optimal or within --gap, 3: feasible but unproven, 4: proven infeasible.
     Ctrl-C ends the search with the best plan so far.
     """
-    from planner.cli.pairs import parse_names, parse_pairs
+    from planner.cli.pairs import parse_allowed, parse_names, parse_pairs
     from planner.cli.search import EXIT_CODES, report_without_plan, search
     from planner.cli.summary import summarize
     from planner.solve import SolveOptions
 
-    pins, forbidden = parse_pairs(pin), parse_names(forbid)
+    pins, forbidden, allowed = parse_pairs(pin), parse_names(forbid), parse_allowed(allow)
     if both := sorted(forbidden & pins.keys()):
         raise click.UsageError(f"{', '.join(both)}: both pinned and forbidden.")
+    if both := sorted(allowed & {*pins, *forbidden}):
+        raise click.UsageError(f"{', '.join(both)}: allowed, and also pinned or forbidden.")
     if not asked.complete():
         raise click.UsageError("needs CLUSTER, --model, and --global-batch with --seq-len or --job FILE.")
     machine, network, job = asked.load()
@@ -61,6 +70,7 @@ def command(
     options = SolveOptions(
         pins=pins,
         forbid=forbidden,
+        allow=allowed,
         gap=gap,
         time_limit_seconds=time_limit,
         seed=seed,

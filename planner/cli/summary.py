@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.plan.stages import Chunk, Stage
 
 ALWAYS = ("tp", "cp", "pp", "dp", "mbs")
-NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1, "vocabulary": "whole"}
+NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1, "vocabulary": "whole", "schedule": "1f1b"}
 
 
 def summarize(plan: "Plan") -> str:

@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from costmodels.timeline import memory_over_time
-from costmodels.timeline.orders import IDLE
+from costmodels.timeline import IDLE, memory_over_time
 from planner.exports.orders import LETTERS, VOCABULARY_PASSES
 from planner.exports.simulation import SimulatedStep, simulated_step
 from planner.plan import Plan
@@ -49,7 +48,7 @@ def _device_events(step: SimulatedStep, device: int) -> Iterator[dict[str, Any]]
             "dur": (end - start) * MICROSECONDS,
             "args": {"pass": letter, "chunk": chunk, "microbatch": microbatch},
         }
-    seconds, alive = memory_over_time(order, timeline, device, step.activation_bytes)
+    seconds, alive = memory_over_time(order, timeline, device, step.activation_bytes, step.weight_grad_bytes)
     alive = alive + step.constant_bytes
     counter = {"ph": "C", "name": "activation bytes", **place}
     before = None

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 
 from costmodels.configuration import Job
 from costmodels.recompute import FULL, NONE, first_layers, modules_of, of_some_layers
-from costmodels.timeline import Order, schedule_order
-from costmodels.timeline.orders import INPUT_GRAD, WEIGHT_GRAD
+from costmodels.timeline import INPUT_GRAD, WEIGHT_GRAD, Order, schedule_order
 from planner.exports.chunks import chunks_of, shared_recompute
 from planner.exports.megatron_layout import Arguments, layout_refusals, layout_string, split_arguments
 from planner.exports.orders import order_of, same_operations, vocabulary_passes

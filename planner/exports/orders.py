@@ -4,33 +4,38 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from costmodels import placement
 from costmodels.timeline import (
     BACKWARD,
     FORWARD,
+    IDLE,
     INPUT_BACKWARD,
     INPUT_FORWARD,
+    INPUT_GRAD,
+    OUTPUT_S,
+    OUTPUT_T,
     VOCABULARY,
-    VOCABULARY_METHODS,
+    WEIGHT_GRAD,
     Order,
-    schedule_order,
-    vocabulary_order,
 )
-from costmodels.timeline.orders import IDLE, INPUT_GRAD, WEIGHT_GRAD
 from planner.plan import Plan
 
 LETTERS = {FORWARD: "F", BACKWARD: "B", INPUT_GRAD: "I", WEIGHT_GRAD: "W"}
 """The passes of the layers; every runtime and drawing calls them so."""
 
-VOCABULARY_PASSES = {VOCABULARY: ("S", "T"), INPUT_FORWARD: ("IF",), INPUT_BACKWARD: ("IB",)}
-"""Passes of a vocabulary split over the stages (arXiv 2411.05288); S and T run as one step."""
+VOCABULARY_PASSES = {
+    VOCABULARY: ("S", "T"),
+    OUTPUT_S: ("S",),
+    OUTPUT_T: ("T",),
+    INPUT_FORWARD: ("IF",),
+    INPUT_BACKWARD: ("IB",),
+}
+"""Passes of a vocabulary split over the stages (arXiv 2411.05288); S and T run as one step in its own schedules."""
 
 
 def order_of(plan: Plan) -> Order:
     """What each device of the plan's pipeline runs in a step, in order."""
-    schedule = plan.schedule
-    if schedule.name in VOCABULARY_METHODS:
-        return vocabulary_order(schedule.name, len(plan.stages), schedule.microbatches)
-    return schedule_order(schedule.name, len(plan.stages), schedule.chunks_per_stage, schedule.microbatches)
+    return placement.order_of(plan.configuration(), plan.schedule.microbatches)
 
 
 def device_operations(order: Order, device: int) -> Iterator[tuple[int, int, int]]:
@@ -42,7 +47,8 @@ def device_operations(order: Order, device: int) -> Iterator[tuple[int, int, int
 def vocabulary_passes(order: Order) -> list[str]:
     """Names of the passes in ``order`` that are not of the layers."""
     kinds = sorted({int(kind) for kind in np.unique(order.kind)} - {*LETTERS, IDLE})
-    return [name for kind in kinds for name in VOCABULARY_PASSES.get(kind, (f"kind {kind}",))]
+    names = [name for kind in kinds for name in VOCABULARY_PASSES.get(kind, (f"kind {kind}",))]
+    return list(dict.fromkeys(names))
 
 
 def same_operations(one: Order, other: Order) -> bool:

@@ -1,5 +1,6 @@
 """The step a plan predicts, operation by operation, with the bytes that each chunk keeps alive."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,21 +8,22 @@ from numpy.typing import NDArray
 
 from costmodels.columns import Columns
 from costmodels.step import StepModel
-from costmodels.timeline import Order, Timeline, simulate
+from costmodels.timeline import Order, Timeline
 from planner.exports.chunks import chunks_of
 from planner.exports.orders import order_of
 from planner.plan import Plan
-from planner.plan.expand import backward_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedStep:
-    """``timeline`` of one cost vector; ``activation_bytes`` [chunks]: what one micro-batch keeps in each;
+    """``timeline`` of one cost vector; ``activation_bytes`` [chunks]: what one micro-batch keeps in each until its
+    backward pass, ``weight_grad_bytes``: from its input gradient to its weight gradient, where these run apart;
     ``constant_bytes``: kept on every stage through the whole step."""
 
     order: Order
     timeline: Timeline
     activation_bytes: NDArray[np.float64]
+    weight_grad_bytes: NDArray[np.float64]
     constant_bytes: float
 
 
@@ -32,17 +34,20 @@ def simulated_step(plan: Plan) -> SimulatedStep:
     inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
     step = StepModel(*inputs, Columns.of([plan.configuration()]))
     chunks = chunks_of(plan)
-    timeline = simulate(
-        order,
+    timeline = step.timeline(
+        0,
         np.array([chunk.forward_seconds for chunk in chunks]),
-        np.array([backward_seconds(chunk) for chunk in chunks]),
-        step.link_seconds(0),
-        step.vocabulary.seconds(0, order.devices) if order.splits_vocabulary else None,
+        np.array([chunk.recompute_seconds + chunk.input_grad_seconds for chunk in chunks]),
+        np.array([chunk.weight_grad_seconds for chunk in chunks]),
     )
-    saved = step.along(lambda model: model.saved_bytes, 0, cut)
+
+    def per_chunk(table: Callable[[StepModel], NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.asarray(np.add.reduceat(step.along(table, 0, cut), np.asarray(cut[:-1])))
+
     return SimulatedStep(
         order=order,
         timeline=timeline,
-        activation_bytes=np.add.reduceat(saved, np.asarray(cut[:-1])),
+        activation_bytes=per_chunk(lambda model: model.saved_bytes),
+        weight_grad_bytes=per_chunk(lambda model: model.weight_grad_bytes),
         constant_bytes=float(step.vocabulary.kept_bytes[0]),
     )

@@ -12,6 +12,7 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
+from costmodels.placement import placement_of, schedule_of, stage_of_chunk
 from costmodels.price import StagePrice, StepPrice
 from costmodels.sharding import vocabulary_rows
 from planner.plan.certificate import Certificate, scope
@@ -68,6 +69,7 @@ def build_plan(
             "name": schedule_name(configuration),
             "microbatches": microbatches,
             "chunks_per_stage": configuration.vp,
+            "placement": placement_of(configuration),
         },
         "prediction": _prediction(cluster, model, job, price),
         "certificate": certificate.model_dump(mode="json") | {"scope": scope(options)},
@@ -81,9 +83,7 @@ def build_plan(
 
 
 def schedule_name(configuration: Configuration) -> str:
-    if configuration.vocabulary != "whole":
-        return configuration.vocabulary
-    return "1f1b" if configuration.vp == 1 else "interleaved-1f1b"
+    return schedule_of(configuration) if configuration.vocabulary == "whole" else configuration.vocabulary
 
 
 def tool_version() -> str:
@@ -112,7 +112,7 @@ def _stage(
     stage: int,
     price: StagePrice,
 ) -> dict[str, Any]:
-    own = range(stage, configuration.pp * configuration.vp, configuration.pp)
+    own = np.flatnonzero(stage_of_chunk(configuration) == stage).tolist()
     chunks = [
         {"chunk": c, **_content(model, boundaries[c], boundaries[c + 1]), **asdict(seconds)}
         for c, seconds in zip(own, price.chunks, strict=True)

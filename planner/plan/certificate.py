@@ -14,8 +14,9 @@ def scope(options: PlanOptions) -> str:
     """What the bound holds for, in words: which configurations, the gap asked for, on which clock."""
     pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))
     without = "".join(f", no {name}" for name in sorted(options.forbid))
+    freed = "".join(f", any {name}" for name in sorted(options.allow))
     return (
-        f"configurations of the stated space{pinned}{without}, {options.split} cut, asked gap "
+        f"configurations of the stated space{pinned}{without}{freed}, {options.split} cut, asked gap "
         f"{options.gap!r}; a bound on the stated cost model, not on measured time"
     )
 

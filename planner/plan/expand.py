@@ -4,15 +4,23 @@ Nothing here builds a list over all ranks; every answer costs what it returns.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from costmodels.timeline import FORWARD, schedule_order, simulate
+from costmodels.placement import order_of
+from costmodels.timeline import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, simulate
 from planner.plan.document import Plan
-from planner.plan.stages import Chunk
 
 GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
+Pass = Literal["forward", "backward", "input_grad", "weight_grad"]
+KINDS: dict[int, Pass] = {
+    FORWARD: "forward",
+    BACKWARD: "backward",
+    INPUT_GRAD: "input_grad",
+    WEIGHT_GRAD: "weight_grad",
+}
 DENSE_AXES: tuple[GroupKind, ...] = ("tp", "cp", "dp", "pp")
 EXPERT_AXES: tuple[GroupKind, ...] = ("etp", "ep", "edp", "pp")
 
@@ -40,7 +48,7 @@ class RankPlacement:
 class Operation:
     """One pass of one micro-batch through one chunk, with its start and end in the simulated step."""
 
-    kind: Literal["forward", "backward"]
+    kind: Pass
     chunk: int
     microbatch: int
     start_seconds: float
@@ -90,29 +98,30 @@ def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:
     """
     if not 0 <= stage < len(plan.stages):
         raise ValueError(f"stage {stage}: the plan has stages 0 to {len(plan.stages) - 1}")
-    schedule = plan.schedule
-    order = schedule_order(schedule.name, len(plan.stages), schedule.chunks_per_stage, schedule.microbatches)
+    order = order_of(plan.configuration(), plan.schedule.microbatches)
+    if order.splits_vocabulary:
+        raise ValueError(f"schedule {plan.schedule.name}: the passes of a split vocabulary are not spelled out")
     chunks = sorted((chunk for held in plan.stages for chunk in held.chunks), key=lambda c: c.chunk)
-    sends = np.array([plan.stages[chunk.chunk % len(plan.stages)].send_seconds for chunk in chunks])
-    timeline = simulate(
-        order,
-        np.array([chunk.forward_seconds for chunk in chunks]),
-        np.array([backward_seconds(chunk) for chunk in chunks]),
-        sends[:-1],
-    )
+    forward = np.array([chunk.forward_seconds for chunk in chunks])
+    input_grad = np.array([chunk.recompute_seconds + chunk.input_grad_seconds for chunk in chunks])
+    weight_grad = np.array([chunk.weight_grad_seconds for chunk in chunks])
+    sends = _sends(plan, order.device_of_chunk.tolist())
+    if order.splits_backward:
+        timeline = simulate(order, forward, input_grad, sends, weight_grad_seconds=weight_grad)
+    else:
+        timeline = simulate(order, forward, input_grad + weight_grad, sends)
     columns = (order.kind, order.chunk, order.microbatch, timeline.start, timeline.end)
     return tuple(
-        Operation(
-            kind="forward" if kind == FORWARD else "backward",
-            chunk=chunk,
-            microbatch=microbatch,
-            start_seconds=start,
-            end_seconds=end,
-        )
+        Operation(kind=KINDS[kind], chunk=chunk, microbatch=microbatch, start_seconds=start, end_seconds=end)
         for kind, chunk, microbatch, start, end in zip(*(column[stage].tolist() for column in columns), strict=True)
     )
 
 
-def backward_seconds(chunk: Chunk) -> float:
-    """Recompute and both gradients of one micro-batch."""
-    return chunk.recompute_seconds + chunk.input_grad_seconds + chunk.weight_grad_seconds
+def _sends(plan: Plan, stages: list[int]) -> list[float]:
+    """Seconds from each chunk to the next, by the stages that hold them: what the earlier stage's send takes,
+    or, from the last stage to the first, the last one's; nothing within a stage."""
+    found = []
+    for here, there in pairwise(stages):
+        sender = min(here, there) if abs(here - there) == 1 else here
+        found.append(0.0 if here == there else plan.stages[sender].send_seconds)
+    return found

@@ -79,12 +79,14 @@ class PlanOptions(Strict):
     """What the user demanded of the search beside cluster, model and job.
 
     ``pins`` fixes fields of the configuration; ``forbid`` names fields held at their neutral value
-    (1; 0 for ``sp`` and ``zero``; none for ``recompute``, whole for ``vocabulary``); ``gap`` is the relative gap at
-    which a plan counts as proven; ``split`` says how the chain was cut: for the least bottleneck, or evenly.
+    (1; 0 for ``sp`` and ``zero``; none for ``recompute``, whole for ``vocabulary``, 1f1b for ``schedule``);
+    ``allow`` names fields that few runtimes execute and that were searched all the same; ``gap`` is the relative
+    gap at which a plan counts as proven; ``split`` says how the chain was cut: for the least bottleneck, or evenly.
     """
 
     pins: dict[str, int | str] = Field(default_factory=dict)
     forbid: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     gap: float = Field(default=0.0, ge=0.0, lt=1.0)
     split: Literal["balanced", "even"] = "balanced"
 

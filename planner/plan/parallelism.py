@@ -4,10 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from costmodels.configuration import Configuration, Vocabulary
+from costmodels.configuration import Configuration, PipelineSchedule, Vocabulary
+from costmodels.timeline import Placement
 from planner.plan.strict import Degree, RecomputeLevel, Strict
 
-ScheduleName = Literal["1f1b", "interleaved-1f1b", "vocab-1", "vocab-2", "interlaced"]
+ScheduleName = Literal[
+    "1f1b", "interleaved-1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min", "vocab-1", "vocab-2", "interlaced"
+]
 
 
 class Degrees(Strict):
@@ -25,6 +28,7 @@ class Degrees(Strict):
     mbs: Degree
     recompute: RecomputeLevel
     vocabulary: Vocabulary
+    schedule: PipelineSchedule
 
     def configuration(self) -> Configuration:
         return Configuration(**{name: getattr(self, name) for name in CONFIGURATION_FIELDS})
@@ -56,6 +60,10 @@ class Ranks(Strict):
 
 
 class Schedule(Strict):
+    """What the stages run. ``placement`` of chunk c of pp stages: ``linear`` on stage c, ``interleaved`` on
+    c mod pp, ``v`` on c for c < pp and on 2 pp - 1 - c for the others."""
+
     name: ScheduleName
     microbatches: Degree
     chunks_per_stage: Degree
+    placement: Placement

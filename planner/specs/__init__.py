@@ -7,12 +7,14 @@ from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
+from planner.specs.pipeline import PipelineSpec
 
 __all__ = [
     "ClusterSpec",
     "ExpertsSpec",
     "JobSpec",
     "ModelSpec",
+    "PipelineSpec",
     "Problem",
     "Problems",
     "SpecError",

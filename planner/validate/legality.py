@@ -7,7 +7,7 @@ alternative are held to the same rules.
 from collections.abc import Iterator
 
 from costmodels.architecture import Attention, Mlp, Model, Moe
-from costmodels.configuration import Configuration, Job
+from costmodels.configuration import ALLOWABLE, Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.recompute import first_layers
 from planner.plan.inputs import PlanOptions
@@ -16,7 +16,13 @@ from planner.plan.parallelism import CONFIGURATION_FIELDS
 Breach = tuple[str, str]
 """(field of the configuration, what it breaks)."""
 
-NEUTRAL: dict[str, int | str] = {"sp": 0, "zero": 0, "recompute": "none", "vocabulary": "whole"}
+NEUTRAL: dict[str, int | str] = {
+    "sp": 0,
+    "zero": 0,
+    "recompute": "none",
+    "vocabulary": "whole",
+    "schedule": "1f1b",
+}
 """Values of fields that are switched off; 1 for all others."""
 
 
@@ -88,8 +94,10 @@ def _pipeline(model: Model, job: Job, c: Configuration) -> Iterator[Breach]:
         yield "pp", f"{c.pp * c.vp} chunks for a chain of {pieces} pieces"
     if c.vp > 1 and c.pp == 1:
         yield "vp", "interleaving needs pp > 1"
-    if c.vp > 1 and c.microbatches(job.global_batch) % c.pp:
+    if c.schedule == "1f1b" and c.vp > 1 and c.microbatches(job.global_batch) % c.pp:
         yield "vp", f"interleaving needs micro-batches in multiples of pp = {c.pp}"
+    if c.schedule != "1f1b":
+        yield from _halved(c)
     if c.vocabulary == "whole":
         return
     for broken, message in (
@@ -103,11 +111,25 @@ def _pipeline(model: Model, job: Job, c: Configuration) -> Iterator[Breach]:
             yield "vocabulary", message
 
 
+def _halved(c: Configuration) -> Iterator[Breach]:
+    """What schedules with halves of the backward pass need."""
+    chunks = 1 if c.schedule.startswith("zb-h") else 2
+    if c.pp == 1:
+        yield "schedule", f"{c.schedule} schedules several stages: pp > 1"
+    if c.vp != chunks:
+        yield "schedule", f"{c.schedule} runs {chunks} chunks a stage, not {c.vp}"
+    if c.vocabulary != "whole":
+        yield "schedule", f"{c.schedule} has no passes of a split vocabulary"
+
+
 def option_breaches(options: PlanOptions, configuration: Configuration) -> Iterator[Breach]:
-    """Where ``configuration`` is not what was pinned or forbidden."""
+    """Where ``configuration`` is not what was pinned or forbidden, or what only an allowed search tries."""
     for name, value in options.pins.items():
         if name in CONFIGURATION_FIELDS and getattr(configuration, name) != value:
             yield name, f"pinned to {value}"
     for name in options.forbid:
         if name in CONFIGURATION_FIELDS and getattr(configuration, name) != NEUTRAL.get(name, 1):
             yield name, "forbidden"
+    for name in ALLOWABLE:
+        if getattr(configuration, name) != NEUTRAL[name] and name not in options.pins and name not in options.allow:
+            yield name, "neither pinned nor allowed"

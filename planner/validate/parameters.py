@@ -9,6 +9,9 @@ from costmodels.configuration import Configuration
 from planner.plan.stages import Stage
 from planner.validate.structure import vocabulary_share
 
+V_SHAPED = ("zb-v", "v-half", "v-min")
+"""Schedules that hold both ends of the model on one stage."""
+
 
 def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -> tuple[float, float]:
     """(all but the routed experts, the routed experts) on a rank of ``stage``, before ZeRO shards them."""
@@ -16,6 +19,7 @@ def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -
     experts = 0.0
     rows = vocabulary_share(model.vocabulary, c)
     split = c.vocabulary != "whole"
+    apart = c.pp > 1 and c.schedule not in V_SHAPED
     dense = 2.0 * rows * hidden * split
     if split:
         rows = 0  # on every stage, counted above
@@ -29,10 +33,10 @@ def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -
         if chunk.embedding:
             dense += (rows + model.positions) * hidden
         if chunk.head:
-            own_copy = not model.tied_embeddings or c.pp > 1
+            own_copy = not model.tied_embeddings or apart
             dense += model.final_norm_parameters + own_copy * rows * hidden
             # prediction layers embed their tokens again: away from the first stage, from a copy
-            dense += (bool(model.mtp_layers) and c.pp > 1) * (rows + model.positions) * hidden
+            dense += (bool(model.mtp_layers) and apart) * (rows + model.positions) * hidden
     return dense, experts
 
 

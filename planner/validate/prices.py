@@ -68,7 +68,7 @@ def check_stage_figures(plan: Plan, report: Report) -> None:
     """Parameters by their matrices, states by bytes a parameter, sums, capacity, micro-batches alive."""
     model, configuration, cluster = plan.model(), plan.configuration(), plan.cluster()
     capacity = cluster.capacity_bytes
-    stages, microbatches = len(plan.stages), plan.parallelism.microbatches
+    microbatches = plan.parallelism.microbatches
     for index, stage in enumerate(plan.stages):
         path, memory = f"/stages/{index}", stage.memory
         counted = dict(zip(("dense", "experts"), stage_parameters(model, configuration, stage), strict=True))
@@ -101,19 +101,33 @@ def check_stage_figures(plan: Plan, report: Report) -> None:
             f"exceeds the capacity of {capacity:.0f} bytes by {(memory.peak_bytes - capacity) / 1e9:.2f} GB",
             memory.peak_bytes,
         )
-        # without interleaving: pp - i on stage i, more where reductions of a split vocabulary are awaited
-        most = {"1f1b": stages, "vocab-2": stages + 1, "vocab-1": stages + 2, "interlaced": stages * 3 // 2}
-        if plan.schedule.name in most:
-            report.same(
-                "memory.in_flight",
-                f"{path}/memory/in_flight",
-                memory.in_flight,
-                min(microbatches, most[plan.schedule.name] - index),
-                f"{plan.schedule.name} holds at most {most[plan.schedule.name]} - i micro-batches on stage i",
-            )
+        _check_in_flight(plan, index, report)
         work = microbatches * sum(getattr(chunk, name) for chunk in stage.chunks for name in PASSES)
         work += stage.vocabulary_seconds
         report.same("stages.busy", f"{path}/busy_seconds", stage.busy_seconds, work, "all micro-batches of all chunks")
+
+
+def _check_in_flight(plan: Plan, index: int, report: Report) -> None:
+    """Micro-batch chunks alive at once on stage ``index`` of p, by the schedule's own formula.
+
+    Without interleaving p - i of m, more where reductions of a split vocabulary are awaited; where weight gradients
+    run apart, p (zb-h1) and 2 p - 1 (zb-h2) on every stage (arXiv 2401.10241 table 1), and of a V's two chunks at
+    most 2 p, 2 ((p + 2) // 2) and 2 ((p + 4) // 3) (arXiv 2405.15362).
+    """
+    p, m, name = len(plan.stages), plan.parallelism.microbatches, plan.schedule.name
+    path, found = f"/stages/{index}/memory/in_flight", plan.stages[index].memory.in_flight
+    falling = {"1f1b": p, "vocab-2": p + 1, "vocab-1": p + 2, "interlaced": p * 3 // 2}
+    level = {"zb-h1": p, "zb-h2": 2 * p - 1}
+    at_most = {"zb-v": 2 * p, "v-half": 2 * ((p + 2) // 2), "v-min": 2 * ((p + 4) // 3)}
+    if name in falling:
+        said = f"{name} holds at most {falling[name]} - i micro-batches on stage i"
+        report.same("memory.in_flight", path, found, min(m, falling[name] - index), said)
+    if name in level:
+        said = f"{name} holds at most {level[name]} micro-batches on every stage"
+        report.same("memory.in_flight", path, found, min(m, level[name]), said)
+    if name in at_most:
+        most = min(2 * m, at_most[name])
+        report.require(found <= most, "memory.in_flight", path, f"{name} holds at most {most} chunks", found)
 
 
 def _check_states(plan: Plan, index: int, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 import math
 
-from costmodels.configuration import Configuration
+from costmodels.configuration import ALLOWABLE, Configuration
 from planner.plan import Plan
 from planner.plan.parallelism import CONFIGURATION_FIELDS
 from planner.plan.stages import Stage
@@ -33,13 +33,22 @@ def _check_options(plan: Plan, report: Report) -> None:
         "names a field that does not exist",
         list(options.forbid),
     )
+    demanded = {*options.pins, *options.forbid}
     report.require(
-        list(options.forbid) == sorted(set(options.forbid)),
-        "options.forbid",
-        f"{path}/forbid",
-        "is written sorted and without repetition",
-        list(options.forbid),
+        set(options.allow) <= set(ALLOWABLE) - demanded,
+        "options.allow",
+        f"{path}/allow",
+        f"names of {', '.join(ALLOWABLE)} that are neither pinned nor forbidden",
+        list(options.allow),
     )
+    for name, values in (("forbid", options.forbid), ("allow", options.allow)):
+        report.require(
+            list(values) == sorted(set(values)),
+            f"options.{name}",
+            f"{path}/{name}",
+            "is written sorted and without repetition",
+            list(values),
+        )
 
 
 def _check_configuration(plan: Plan, report: Report) -> None:
@@ -95,10 +104,13 @@ def _check_ranks(plan: Plan, report: Report) -> None:
 def _check_schedule(plan: Plan, report: Report) -> None:
     schedule, degrees = plan.schedule, plan.parallelism
     plain = "interleaved-1f1b" if degrees.vp > 1 else "1f1b"
+    name = plain if degrees.schedule == "1f1b" else degrees.schedule
+    placement = "linear" if degrees.vp == 1 else "interleaved" if degrees.schedule == "1f1b" else "v"
     expected = {
-        "name": plain if degrees.vocabulary == "whole" else degrees.vocabulary,
+        "name": name if degrees.vocabulary == "whole" else degrees.vocabulary,
         "microbatches": degrees.microbatches,
         "chunks_per_stage": degrees.vp,
+        "placement": placement,
     }
     report.same_fields("schedule", "/schedule", schedule.model_dump(), expected, "follows from the degrees")
 
@@ -111,8 +123,12 @@ def _check_stages(plan: Plan, report: Report) -> None:
         path = f"/stages/{index}"
         report.same("stages.order", f"{path}/stage", stage.stage, index, "stages are numbered in order")
         numbers = [chunk.chunk for chunk in stage.chunks]
+        rule = "chunk c runs on stage c mod pp, vp of them"
         expected = [index + degrees.pp * turn for turn in range(min(degrees.vp, len(numbers) + 1))]
-        report.same("stages.chunks", f"{path}/chunks", numbers, expected, "chunk c runs on stage c mod pp, vp of them")
+        if plan.schedule.placement == "v":
+            rule = "chunks c and 2 pp - 1 - c run on stage c"
+            expected = [index, 2 * degrees.pp - 1 - index]
+        report.same("stages.chunks", f"{path}/chunks", numbers, expected, rule)
         report.same(
             "stages.recompute", f"{path}/recompute", stage.recompute, degrees.recompute, "the configuration's level"
         )

@@ -13,9 +13,11 @@ An operation acquires memory at its start and releases memory at its end, all on
 runs one operation at a time, so what it keeps alive follows from its order alone.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 import numpy as np
@@ -51,9 +53,21 @@ class Edge:
     lag: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """``amount`` of memory on their device is alive from the start of ``first``'s to the end of ``last``'s
+    operation (lanes) of a micro-batch."""
+
+    first: int
+    last: int
+    amount: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OperationGraph:
-    """``lanes`` and ``edges`` between them, for every one of ``microbatches``; ``cap`` [devices].
+    """``lanes`` and ``edges`` between them, for every one of ``microbatches``; ``cap`` [devices]; ``holds``
+    say from when to when what is acquired stays alive. ``upstream`` is all lanes, each behind those it waits
+    for and before those that take more memory than it does: in this order one micro-batch alone needs least.
 
     ``kind``, ``chunk``, ``microbatch``, ``device``, ``seconds``, ``acquired`` and ``released`` are
     [operations], as are ``before``, ``after`` and ``lag`` [edges * microbatches] over operations.
@@ -63,7 +77,9 @@ class OperationGraph:
     microbatches: int
     lanes: tuple[Lane, ...]
     edges: tuple[Edge, ...]
+    holds: tuple[Hold, ...]
     cap: tuple[float, ...]
+    upstream: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.lanes) * self.microbatches
@@ -136,16 +152,25 @@ class OperationGraph:
         return tuple(tuple((e.before, e.lag) for e in self.edges if e.after == n) for n in range(len(self.lanes)))
 
     @cached_property
-    def upstream(self) -> tuple[int, ...]:
-        """All lanes, each behind those it waits for."""
-        waits = [len(before) for before in self.predecessors]
-        found = [lane for lane, count in enumerate(waits) if not count]
-        for lane in found:
-            for after, _ in self.successors[lane]:
-                waits[after] -= 1
-                if not waits[after]:
-                    found.append(after)
+    def descendants(self) -> tuple[frozenset[int], ...]:
+        """[lanes]: those that wait for it, directly or not, and itself."""
+        found: list[frozenset[int]] = [frozenset()] * len(self.lanes)
+        for lane in reversed(self.upstream):
+            found[lane] = frozenset([lane]).union(*(found[after] for after, _ in self.successors[lane]))
         return tuple(found)
+
+    def reversed(self) -> "OperationGraph":
+        """Time run backwards: what waited is waited for, what was acquired is released. The orders of its
+        schedules, read backwards with micro-batch k named m - 1 - k, are those of this graph."""
+        return OperationGraph(
+            devices=self.devices,
+            microbatches=self.microbatches,
+            lanes=tuple(replace(lane, acquired=lane.released, released=lane.acquired) for lane in self.lanes),
+            edges=tuple(Edge(edge.after, edge.before, edge.lag) for edge in self.edges),
+            holds=tuple(Hold(hold.last, hold.first, hold.amount) for hold in self.holds),
+            cap=self.cap,
+            upstream=self.upstream[::-1],
+        )
 
     def orders(self, rows: Iterable[Iterable[tuple[Kind, int, int]]]) -> Orders:
         """Device orders given as (kind, chunk, micro-batch), a vocabulary pass with any chunk.
@@ -183,7 +208,9 @@ def operation_graph(problem: ScheduleProblem) -> OperationGraph:
         microbatches=problem.microbatches,
         lanes=tuple(lanes),
         edges=tuple(edges),
+        holds=tuple(hold for hold in _holds(problem, lanes) if hold.amount),
         cap=tuple(map(float, problem.memory_cap)),
+        upstream=_upstream(lanes, edges),
     )
 
 
@@ -262,3 +289,37 @@ def _add_vocabulary(problem: ScheduleProblem, lanes: list[Lane], edges: list[Edg
         behind_all(first_half, [*second_half, last_backward])
     lookup_gradients = on_all(Kind.IB, vocabulary.input_backward_seconds, nothing, nothing)
     edges.extend(Edge(first_backward, one, barrier) for one in lookup_gradients)
+
+
+def _upstream(lanes: list[Lane], edges: list[Edge]) -> tuple[int, ...]:
+    waits = Counter(edge.after for edge in edges)
+    following: dict[int, list[int]] = {}
+    for edge in edges:
+        following.setdefault(edge.before, []).append(edge.after)
+    ready = [(lane.acquired - lane.released, number) for number, lane in enumerate(lanes) if not waits[number]]
+    heapify(ready)
+    found = []
+    while ready:
+        _, number = heappop(ready)
+        found.append(number)
+        for after in following.get(number, ()):
+            waits[after] -= 1
+            if not waits[after]:
+                heappush(ready, (lanes[after].acquired - lanes[after].released, after))
+    return tuple(found)
+
+
+def _holds(problem: ScheduleProblem, lanes: list[Lane]) -> Iterator[Hold]:
+    chunks = problem.chunks
+    for c in range(chunks):
+        if not problem.split_backward:
+            yield Hold(c, chunks + c, problem.activation[c])
+            continue
+        by_input, by_weight = problem.released_by_input_grad[c], problem.released_by_weight_grad[c]
+        yield Hold(c, chunks + c, max(0.0, by_input))
+        yield Hold(c, 2 * chunks + c, min(by_weight, problem.activation[c]))
+        yield Hold(chunks + c, 2 * chunks + c, max(0.0, -by_input))
+    first = {lane.device: number for number, lane in enumerate(lanes) if lane.kind is Kind.S}
+    second = {lane.device: number for number, lane in enumerate(lanes) if lane.kind is Kind.T}
+    for device, number in first.items():
+        yield Hold(number, second[device], lanes[number].acquired)

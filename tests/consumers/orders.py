@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from costmodels.timeline import BACKWARD, FORWARD, Order
-from costmodels.timeline.orders import IDLE, INPUT_GRAD, WEIGHT_GRAD
+from costmodels.timeline import BACKWARD, FORWARD, IDLE, INPUT_GRAD, WEIGHT_GRAD, Order
 
 KINDS = {"F": FORWARD, "B": BACKWARD, "I": INPUT_GRAD, "W": WEIGHT_GRAD}
 Cell = tuple[int, str, int]

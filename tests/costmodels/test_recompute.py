@@ -166,17 +166,22 @@ def test_levels_of_some_layers_as_text() -> None:
 
 def test_the_first_layers_of_each_chunk_are_recomputed() -> None:
     """Megatron-Core counts anew in every chunk of a stage (``TransformerBlock._checkpointed_forward``)."""
-    assert recomputed_layers("full:2", [1, 3, 0, 4], 2) == [[True], [True, True, False], [], [True, True, False, False]]
+    assert recomputed_layers("full:2", [1, 3, 0, 4], [0, 1, 0, 1]) == [
+        [True],
+        [True, True, False],
+        [],
+        [True, True, False, False],
+    ]
 
 
 def test_every_kth_layer_is_counted_through_all_chunks_of_a_stage() -> None:
     """torchtitan's counter: chunks 0 and 2 (stage 0) hold its layers 1 to 3 and 4 to 5, of which it
     wraps 2 and 4; chunks 1 and 3 (stage 1) 1 and 2 to 4, of which 2 and 4."""
-    found = recomputed_layers("full/2", [3, 1, 2, 3], 2)
+    found = recomputed_layers("full/2", [3, 1, 2, 3], [0, 1, 0, 1])
     assert found == [[False, True, False], [False], [True, False], [True, False, True]]
-    assert sum(sum(chunk) for chunk in recomputed_layers("full/3", [10], 1)) == 3
+    assert sum(sum(chunk) for chunk in recomputed_layers("full/3", [10], [0])) == 3
     with pytest.raises(ValueError, match="all layers alike"):
-        recomputed_layers("full", [3], 1)
+        recomputed_layers("full", [3], [0])
 
 
 def test_levels_that_a_search_tries() -> None:
