@@ -1,4 +1,6 @@
-"""Arrays of numbers in the files people keep counts in: npy, npz, pt, JSON, CSV; ``FILE:NAME`` picks one of several.
+"""Arrays of numbers in the files people keep counts in: npy, npz, pt, JSON, CSV.
+
+``FILE:NAME`` picks one of several; in JSON ``NAME`` may go into mappings, ``data.decode.loads``.
 
 Nothing in a file is executed: arrays of Python objects are refused, a ``.pt`` file gives its tensors alone.
 """
@@ -23,6 +25,7 @@ Floats: TypeAlias = NDArray[np.float64]
 MOST_BYTES = 2**32
 MOST_TEXT_BYTES = 2**28
 SUFFIXES = (".npy", ".npz", ".pt", ".json", ".csv")
+MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK"}
 LONG_COLUMNS = ("layer", "expert")
 COUNT_COLUMNS = ("count", "load", "tokens", "logical_count")
 
@@ -81,6 +84,10 @@ def _binary(path: Path, suffix: str, name: str | None, preferred: Sequence[str])
         from planner.readers.torch_archive import read_torch_archive
 
         return _named(file, read_torch_archive(path), name, preferred)
+    with path.open("rb") as stream:
+        start = stream.read(len(MAGIC[suffix]))
+    if start != MAGIC[suffix]:
+        refuse(file, f"is no {suffix[1:]} file")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -91,7 +98,7 @@ def _binary(path: Path, suffix: str, name: str | None, preferred: Sequence[str])
             chosen = _pick(file, list(loaded.files), name, preferred)
             return np.asarray(loaded[chosen])
     except ValueError as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error):
+        if "allow_pickle" in str(error):
             refuse(file, "holds Python objects, which are not read: save the numbers alone with numpy.save")
         refuse(file, f"is no {suffix[1:]} file: {error}")
     except (EOFError, zipfile.BadZipFile, KeyError) as error:
@@ -100,6 +107,9 @@ def _binary(path: Path, suffix: str, name: str | None, preferred: Sequence[str])
 
 def _named(file: str, data: object, name: str | None, preferred: Sequence[str]) -> object:
     if isinstance(data, Mapping):
+        outer, dot, inner = (name or "").partition(".")
+        if dot and name not in data and isinstance(data.get(outer), Mapping):
+            return _named(file, data[outer], inner, preferred)
         numbers = [str(key) for key, value in data.items() if isinstance(value, list | np.ndarray)]
         return data[_pick(file, numbers, name, preferred)]
     if name is not None:
