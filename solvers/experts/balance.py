@@ -18,9 +18,12 @@ from solvers.experts.hierarchy import (
 from solvers.experts.problem import EMPTY, Balance, Floats, Integers, Placement, over_mean
 from solvers.experts.rows import place_rows
 from solvers.solution import Solution
+from solvers.stop import NoLimit, StoppingRule
 
 EFFORT = 60
-EXACT_SLOTS = 14  # up to this many slots (of a node, with groups) the exact search is tried
+NO_LIMIT = NoLimit()
+EXACT_SLOTS = {1: 0, 2: 20}  # by slots per GPU: so many in all (of a node, with groups), and
+EXACT_SLOTS_ELSE = 14  # so many with more than two per GPU, the exact search is tried
 EXACT_BUDGET = 50_000  # choices to try, of one layer
 PROVEN = 1e-9
 ROUNDS = 8  # of further assignments of groups to nodes
@@ -40,12 +43,15 @@ class Balanced:
         return np.asarray(self.max_over_mean <= self.lower_bound * (1 + PROVEN))
 
 
-def balance(problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: bool = True) -> Solution[Balanced]:
+def balance(
+    problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: bool = True, stop: StoppingRule = NO_LIMIT
+) -> Solution[Balanced]:
     """The placement with the least mean over the layers of busiest over mean GPU that was found.
 
     ``effort`` counts the steps of the searches by chance, ``exact`` allows the exhaustive search of small
-    layers. The status is ``optimal`` where every layer meets its bound. Layers without load have value and
-    bound 1.
+    layers. ``stop`` is asked between steps and layers, with the steps of the search that runs; a placement with
+    bounds is returned whatever it says. The status is ``optimal`` where every layer meets its bound. Layers
+    without load have value and bound 1.
     """
     began = time.perf_counter()
     rng = np.random.default_rng(seed)
@@ -55,7 +61,7 @@ def balance(problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: boo
         layers = np.flatnonzero(np.array(problem.slots_per_gpu) == slots)
         loads = problem.loads[layers]
         solve = _free if problem.expert_groups is None else _grouped
-        experts, high[layers], low[layers] = solve(problem, loads, slots, effort, exact, rng)
+        experts, high[layers], low[layers] = solve(problem, loads, slots, effort, exact, rng, stop)
         rows[layers, : problem.gpus * slots] = experts.reshape(len(layers), -1)
     placement = Placement(rows, problem.gpus, problem.slots_per_gpu)
     problem.check(placement)
@@ -67,7 +73,7 @@ def balance(problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: boo
         value=float(value.mean()),
         lower_bound=float(value.mean() if proven else bound.mean()),
         status="optimal" if proven else "feasible",
-        stop="exhausted" if proven else "evaluation_limit",
+        stop="exhausted" if proven else stop(effort) or "evaluation_limit",
         choice=found,
         seconds=time.perf_counter() - began,
         seed=seed,
@@ -76,19 +82,27 @@ def balance(problem: Balance, *, seed: int = 0, effort: int = EFFORT, exact: boo
 
 
 def _free(
-    problem: Balance, loads: Floats, slots: int, effort: int, exact: bool, rng: np.random.Generator
+    problem: Balance, loads: Floats, slots: int, effort: int, exact: bool, rng: np.random.Generator, stop: StoppingRule
 ) -> tuple[Integers, Floats, Floats]:
     simple = simple_bound(loads, problem.gpus, slots)
-    experts, high = place_rows(loads, problem.gpus, slots, simple, effort, rng)
+    experts, high = place_rows(loads, problem.gpus, slots, simple, effort, rng, stop)
     low = np.minimum(simple, high)
-    if exact and problem.gpus * slots <= EXACT_SLOTS:
-        _exactly(experts, high, low, loads, problem.gpus, slots)
+    if exact and _small(problem.gpus, slots):
+        _exactly(experts, high, low, loads, problem.gpus, slots, stop)
     return experts, high, cardinality_bound(loads, problem.gpus, slots, low, high)
 
 
-def _exactly(experts: Integers, high: Floats, low: Floats, loads: Floats, gpus: int, slots: int) -> None:
+def _small(gpus: int, slots: int) -> bool:
+    return gpus * slots <= EXACT_SLOTS.get(slots, EXACT_SLOTS_ELSE)
+
+
+def _exactly(
+    experts: Integers, high: Floats, low: Floats, loads: Floats, gpus: int, slots: int, stop: StoppingRule
+) -> None:
     """Improves ``experts`` [rows, gpus, slots], ``high`` and ``low`` [rows] in place."""
     for row in np.flatnonzero(high > low * (1 + PROVEN)):
+        if stop(0):
+            break
         found, largest, proven = improve_exactly(
             loads[row], gpus, slots, best=high[row], enough=low[row], budget=EXACT_BUDGET
         )
@@ -99,11 +113,11 @@ def _exactly(experts: Integers, high: Floats, low: Floats, loads: Floats, gpus: 
 
 
 def _grouped(
-    problem: Balance, loads: Floats, slots: int, effort: int, exact: bool, rng: np.random.Generator
+    problem: Balance, loads: Floats, slots: int, effort: int, exact: bool, rng: np.random.Generator, stop: StoppingRule
 ) -> tuple[Integers, Floats, Floats]:
     groups = problem.expert_groups or 1
     size, layers = problem.experts // groups, len(loads)
-    nodes = _Nodes(loads, size, problem.gpus_per_node, slots, effort, exact, rng)
+    nodes = _Nodes(loads, size, problem.gpus_per_node, slots, effort, exact, rng, stop)
     options = enumerate_assignments(groups, problem.nodes, problem.gpus_per_node * slots // size)
     if options is None:
         chosen = even_assignment(loads, groups, problem.nodes)
@@ -119,10 +133,10 @@ def _grouped(
     best: list[Assignment] = [()] * layers
     high, low = np.full(layers, np.inf), largest.min(axis=1)
     tried = np.zeros(largest.shape, dtype=bool)
-    for _ in range(len(options.options) if exact and problem.gpus_per_node * slots <= EXACT_SLOTS else ROUNDS):
+    for _ in range(len(options.options) if exact and _small(problem.gpus_per_node, slots) else ROUNDS):
         left = np.where(tried, np.inf, largest)
         promising = np.flatnonzero(left.min(axis=1) < high * (1 - PROVEN))
-        if not len(promising):
+        if not len(promising) or (nodes.solved and stop(0)):
             break
         picks = {}
         for layer in promising.tolist():
@@ -146,10 +160,18 @@ class _Nodes:
     """Placements of single nodes with a set of groups, each solved once."""
 
     def __init__(
-        self, loads: Floats, size: int, gpus: int, slots: int, effort: int, exact: bool, rng: np.random.Generator
+        self,
+        loads: Floats,
+        size: int,
+        gpus: int,
+        slots: int,
+        effort: int,
+        exact: bool,
+        rng: np.random.Generator,
+        stop: StoppingRule,
     ) -> None:
         self.loads, self.size, self.gpus, self.slots = loads, size, gpus, slots
-        self.effort, self.exact, self.rng = effort, exact, rng
+        self.effort, self.exact, self.rng, self.stop = effort, exact, rng, stop
         self.solved: dict[tuple[int, Members], tuple[Integers, float, float]] = {}
 
     def place(self, wanted: list[tuple[int, Members]]) -> None:
@@ -160,9 +182,9 @@ class _Nodes:
             names = np.stack([experts_of(members, self.size) for _, members in keys])
             rows = np.take_along_axis(self.loads[[layer for layer, _ in keys]], names, axis=1)
             low = simple_bound(rows, self.gpus, self.slots)
-            local, high = place_rows(rows, self.gpus, self.slots, low, self.effort, self.rng)
-            if self.exact and self.gpus * self.slots <= EXACT_SLOTS:
-                _exactly(local, high, low, rows, self.gpus, self.slots)
+            local, high = place_rows(rows, self.gpus, self.slots, low, self.effort, self.rng, self.stop)
+            if self.exact and _small(self.gpus, self.slots):
+                _exactly(local, high, low, rows, self.gpus, self.slots, self.stop)
             placed = np.take_along_axis(names, local.reshape(len(keys), -1), axis=1)
             for k, key in enumerate(keys):
                 self.solved[key] = placed[k], float(high[k]), float(low[k])

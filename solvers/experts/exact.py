@@ -1,8 +1,8 @@
 """Small layers exactly: every choice of replica counts, every packing, cut off where it cannot be better.
 
 Experts by falling load get their counts; each must bring its share below the best largest load, and leave as
-many slots as the others need for that. Then replicas, largest first, go to every GPU with a slot left, once for
-GPUs alike in load and slots.
+many slots as the others need for that. Then, with two slots per GPU, the largest replica joins the smallest and so on;
+else replicas, largest first, go to every GPU with a slot left, once for GPUs alike in load and slots.
 """
 
 import math
@@ -42,7 +42,10 @@ class _Search:
                     (w / r, e) for e, (w, r) in enumerate(zip(self.loads, counts, strict=True)) for _ in range(r)
                 ]
                 replicas.sort(key=lambda replica: -replica[0])
-                self.pack(replicas, 0, [0.0] * self.gpus, [[] for _ in range(self.gpus)])
+                if self.slots == 2:
+                    self.pair(replicas)
+                else:
+                    self.pack(replicas, 0, [0.0] * self.gpus, [[] for _ in range(self.gpus)])
             return
         others = sum(self.needed(load) for load in self.loads[k + 1 :])
         for count in range(self.needed(self.loads[k]), left - others + 1):
@@ -50,6 +53,13 @@ class _Search:
                 return
             if k + 1 < len(self.loads) or count == left:
                 self.choose_counts([*counts, count], left - count)
+
+    def pair(self, replicas: list[tuple[float, int]]) -> None:
+        """Largest with smallest, which is best (``pairing``)."""
+        pairs = list(zip(replicas[: self.gpus], reversed(replicas), strict=False))
+        largest = max(one[0] + other[0] for one, other in pairs)
+        if largest < self.best * SMALLER:
+            self.best, self.found = largest, [[one[1], other[1]] for one, other in pairs]
 
     def pack(self, replicas: list[tuple[float, int]], k: int, load: list[float], held: list[list[int]]) -> None:
         self.spend()

@@ -11,6 +11,7 @@ import numpy as np
 
 from solvers.experts.problem import Floats, Integers
 from solvers.experts.replicas import expand
+from solvers.stop import StoppingRule
 
 AIM = 0.997  # of the best largest load; 0.99 and 0.97 end 0.3 and 1.2 % higher on the DeepSeek-R1 loads
 SLACK = 1.02
@@ -34,9 +35,10 @@ def pair_up(counts: Integers, loads: Floats) -> Integers:
 
 
 def search_counts(
-    counts: Integers, loads: Floats, target: Floats, steps: int, rng: np.random.Generator
+    counts: Integers, loads: Floats, target: Floats, steps: int, rng: np.random.Generator, stop: StoppingRule
 ) -> tuple[Integers, Floats]:
-    """Better counts and their largest load [rows], from ``counts`` [rows, experts] by ``steps`` moves.
+    """Better counts and their largest load [rows], from ``counts`` [rows, experts] by ``steps`` moves, before
+    each of which ``stop`` is asked.
 
     A row whose largest load has come down to ``target`` [rows] is left alone.
     """
@@ -47,8 +49,8 @@ def search_counts(
     alive = np.flatnonzero((least > target) & (counts > 1).any(axis=1))
     counts, experts, shares, loads = counts[alive].copy(), experts[alive], shares[alive], loads[alive]
     slots = experts.shape[1]
-    for _ in range(steps):
-        if not len(alive):
+    for done in range(steps):
+        if not len(alive) or stop(done):
             break
         row = np.arange(len(alive))[:, None]
         aim = np.maximum(least[alive] * AIM, target[alive])

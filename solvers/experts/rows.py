@@ -11,28 +11,35 @@ from solvers.experts.packing import exchange, pack_rows, spread
 from solvers.experts.pairing import pair_up, search_counts
 from solvers.experts.problem import Floats, Integers
 from solvers.experts.replicas import expand, least_largest_share
+from solvers.stop import StoppingRule
 
 GOOD_ENOUGH = 1e-3  # of a target; replicas are handed on only above it
 
 
 def place_rows(
-    loads: Floats, gpus: int, slots_per_gpu: int, target: Floats, effort: int, rng: np.random.Generator
+    loads: Floats,
+    gpus: int,
+    slots_per_gpu: int,
+    target: Floats,
+    effort: int,
+    rng: np.random.Generator,
+    stop: StoppingRule,
 ) -> tuple[Integers, Floats]:
     """Experts by GPU [rows, gpus, slots] and the load of the busiest [rows].
 
     ``loads`` is [rows, experts], ``target`` [rows] a largest load that needs no improvement, ``effort`` the
-    number of steps with two slots, of half as many rounds with more.
+    number of steps with two slots, of half as many rounds with more; ``stop`` is asked before each.
     """
     counts = least_largest_share(loads, gpus * slots_per_gpu)
     if slots_per_gpu == 1:
         experts = expand(counts)[:, :, None]
     elif slots_per_gpu == 2:
-        counts, _ = search_counts(counts, loads, target, effort, rng)
+        counts, _ = search_counts(counts, loads, target, effort, rng, stop)
         experts = pair_up(counts, loads)
     else:
         experts = _pack(counts, loads, gpus, target)
         if slots_per_gpu * gpus > loads.shape[1]:
-            experts = _hand_on(experts, loads, target * (1 + GOOD_ENOUGH), effort // 2, rng)
+            experts = _hand_on(experts, loads, target * (1 + GOOD_ENOUGH), effort // 2, rng, stop)
     experts = spread(experts, loads)
     return experts, _largest(experts, loads)
 
@@ -44,13 +51,15 @@ def _pack(counts: Integers, loads: Floats, gpus: int, target: Floats) -> Integer
     return exchange(experts, loads / counts, target)[0]
 
 
-def _hand_on(experts: Integers, loads: Floats, target: Floats, rounds: int, rng: np.random.Generator) -> Integers:
+def _hand_on(
+    experts: Integers, loads: Floats, target: Floats, rounds: int, rng: np.random.Generator, stop: StoppingRule
+) -> Integers:
     """Better placements by giving one slot of an expert that has several to another expert."""
     experts = experts.copy()
     largest = _largest(experts, loads)
-    for _ in range(rounds):
+    for done in range(rounds):
         rows = np.flatnonzero(largest > target)
-        if not len(rows):
+        if not len(rows) or stop(done):
             break
         row = np.arange(len(rows))
         flat = experts[rows].reshape(len(rows), -1)

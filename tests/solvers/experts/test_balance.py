@@ -7,6 +7,7 @@ from solvers.experts.balance import balance
 from solvers.experts.bounds import cardinality_bound, simple_bound
 from solvers.experts.eplb import eplb
 from solvers.experts.problem import balance_problem
+from solvers.stop import MaxEvaluations, MaxSeconds
 from tests.oracles.experts import least_largest_load
 from tests.solvers.experts.instances import deepseek_like, some_loads
 
@@ -123,3 +124,13 @@ def test_the_cardinality_bound_says_more_than_mean_and_replicas() -> None:
     assert simple.tolist() == [10.0]
     assert least_largest_load(loads[0], 4, 2) == 11.0
     assert 10.8 < cardinality_bound(loads, 4, 2, simple, np.array([11.0]))[0] <= 11.0
+
+
+def test_a_stopped_search_still_gives_a_placement_with_bounds() -> None:
+    problem = balance_problem(deepseek_like()[:6], gpus=160, slots_per_gpu=2)
+    stopped, free = balance(problem, stop=MaxEvaluations(0)), balance(problem)
+    assert stopped.stop == "evaluation_limit"
+    assert stopped.value == pytest.approx(problem.max_over_mean(eplb(problem)).mean())  # nothing searched
+    assert free.value < stopped.value * 0.97
+    assert 1 < stopped.lower_bound <= free.value
+    assert balance(problem, stop=MaxSeconds(0)).stop == "time_limit"

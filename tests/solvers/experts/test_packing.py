@@ -6,6 +6,7 @@ import pytest
 from solvers.experts.packing import exchange, pack_rows, spread
 from solvers.experts.pairing import pair_loads, pair_up, search_counts
 from solvers.experts.replicas import least_largest_share
+from solvers.stop import NoLimit
 from tests.oracles.experts import gpu_loads, least_largest_load
 from tests.solvers.experts.instances import some_loads
 
@@ -52,7 +53,7 @@ def test_searched_counts_never_lose_and_mostly_reach_the_optimum() -> None:
         rng = np.random.default_rng(case)
         loads = some_loads(rng, 5)[None] + 0.1
         start = least_largest_share(loads, 8)
-        counts, largest = search_counts(start, loads, loads.sum(axis=1) / 4, 40, rng)
+        counts, largest = search_counts(start, loads, loads.sum(axis=1) / 4, 40, rng, NoLimit())
         experts = pair_up(counts, loads)
         assert counts.sum() == 8
         assert largest[0] == pytest.approx(gpu_loads(experts, loads[0]).max())
