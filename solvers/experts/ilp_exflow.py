@@ -10,7 +10,7 @@
     6. sum_f y[l, e, f, g] <= E / G x[l, e, g]          (ours) an expert meets E / G others; the same for f
 
 Rows 3 are tight at whole x, so y need not be declared whole. Without rows 6 the relaxation keeps all
-(x = 1 / G); with them it is the bound of ``partners`` at best. With open solvers 8 experts x 32 layers is
+(x = 1 / G); with them it is the partners' bound of ``partners`` at best. With open solvers 8 experts x 32 layers is
 out of reach, where the dynamic programme of ``transitions_exact`` takes a fraction of a second. The programme
 serves as a second method that shares no code with ours.
 """

@@ -1,6 +1,6 @@
-"""How many tokens can stay at most, whatever the assignment: partners by a relaxed b-matching.
+"""How many tokens can stay at most, whatever the assignment: two relaxations.
 
-If each part (GPU or node) holds S experts of one layer and S of the next, every expert meets exactly S of
+**Partners.** If each part (GPU or node) holds S experts of one layer and S of the next, every expert meets exactly S of
 the other layer. With z[e, f] = 1 where e and f meet, the tokens that stay are at most
 
     max sum t[e, f] z[e, f],   sum_f z[e, f] = S,   sum_e z[e, f] = S,   0 <= z <= 1,
@@ -12,6 +12,13 @@ which forgets that those who meet form whole parts. By weak duality every u, v g
 For given v the best u_e lies between the S-th and the (S + 1)-th largest of t[e, f] - v_f: alternate, keep the
 least. With one partner it is an assignment problem, and solved. Where the diagonal is excluded (experts of
 one layer that share a part), S - 1 takes the place of S.
+
+**Singular values.** Let X, Y be the one-hot assignments of both layers to G parts of S = E / G. What stays is
+tr(X' t Y). As X = 11' / G + P X with P = I - 11' / E, and P X has G - 1 singular values sqrt(S) and no other,
+
+    tr(X' t Y) <= sum(t) / G + S (sum of the G - 1 largest singular values of P t P).
+
+Strong for few large parts (nodes), where the partners forget too much.
 """
 
 from typing import TypeAlias
@@ -21,7 +28,7 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 
-ROUNDS = 16
+ROUNDS = 10
 
 
 def staying_at_most(counts: Floats, partners: int, *, rounds: int = ROUNDS) -> Floats:
@@ -45,6 +52,16 @@ def staying_at_most(counts: Floats, partners: int, *, rounds: int = ROUNDS) -> F
         excess = np.maximum(counts - rows[..., None] - columns[..., None, :], 0.0).sum(axis=(-2, -1))
         best = np.minimum(best, partners * (rows.sum(axis=-1) + columns.sum(axis=-1)) + excess)
     return np.asarray(best)
+
+
+def staying_in_parts(counts: Floats, parts: int) -> Floats:
+    """Upper bound on the counts that stay in one of ``parts`` equal parts, of each [.., experts, experts]."""
+    experts = counts.shape[-1]
+    centred = counts - counts.mean(axis=-1, keepdims=True)
+    centred -= centred.mean(axis=-2, keepdims=True)
+    values = np.linalg.svd(centred, compute_uv=False)[..., : parts - 1].sum(axis=-1)
+    tokens = counts.sum(axis=(-2, -1))
+    return np.asarray(np.minimum(tokens, (tokens / parts + experts / parts * values) * (1 + 1e-9)))
 
 
 def _matched(counts: Floats) -> float:

@@ -3,9 +3,10 @@
 Every bound is a sum over pairs of neighbouring layers, each pair taken alone: it ignores that a layer has one
 assignment towards both sides, and the load limits.
 
-* **partners**: C >= c_0 + (c_1 - c_0) [other GPU] + (c_2 - c_1) [other node], with c_0, c_1, c_2 the least
+* **staying**: C >= c_0 + (c_1 - c_0) [other GPU] + (c_2 - c_1) [other node], with c_0, c_1, c_2 the least
   costs of all, between GPUs, and between nodes. The tokens that stay on their GPU
-  (with S partners) and on their node (with S G / nodes partners) are bounded by ``staying_at_most``.
+  (with S partners) and on their node (with S G / nodes partners) are bounded by ``staying_at_most`` and, as
+  parts, by ``staying_in_parts``.
 * **rearrangement** (Gilmore and Lawler): an expert on GPU g pays at least its counts, largest first, times
   the S-fold entries of C[g, :], smallest first; the experts' GPUs then are a transportation problem, solved
   exactly. Any C. The same from the other layer; the larger of the two holds.
@@ -17,35 +18,35 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from solvers.experts.partners import staying_at_most
+from solvers.experts.partners import staying_at_most, staying_in_parts
 from solvers.experts.transitions import Floats, Integers, Transitions
 from solvers.experts.transitions_exact import interchangeable
 
-PairBound: TypeAlias = Literal["partners", "rearrangement", "both"]
+PairBound: TypeAlias = Literal["staying", "rearrangement", "both"]
 
 
 def lower_bound(problem: Transitions) -> tuple[float, PairBound]:
-    """The best of the bounds, and which: ``partners``, ``rearrangement``, or ``both`` where it differs by layer."""
+    """The best of the bounds, and which: ``staying``, ``rearrangement``, or ``both`` where it differs by layer."""
     if problem.objective == "total":
         found = _total(problem, problem.cost)
     else:
         positive = problem.cost > 0
         if not positive.any():
-            return 0.0, "partners"
+            return 0.0, "staying"
         shares = _total(problem, problem.cost) / positive.sum()
         moved = _total(problem, positive.astype(np.float64)) / (1 / problem.cost[positive]).sum()
         found = np.maximum(shares, moved)
     chosen = found.argmax(axis=0)
-    names: tuple[PairBound, PairBound] = ("partners", "rearrangement")
+    names: tuple[PairBound, PairBound] = ("staying", "rearrangement")
     return float(found.max(axis=0).sum()), names[chosen[0]] if np.ptp(chosen) == 0 else "both"
 
 
 def _total(problem: Transitions, cost: Floats) -> Floats:
     """Both bounds of each step for the total with ``cost``, [2, layers - 1]."""
-    return np.stack([_partners(problem, cost), _rearrangement(problem, cost)])
+    return np.stack([_staying(problem, cost), _rearrangement(problem, cost)])
 
 
-def _partners(problem: Transitions, cost: Floats) -> Floats:
+def _staying(problem: Transitions, cost: Floats) -> Floats:
     counts, gpus = problem.counts, problem.gpus
     tokens = counts.sum(axis=(1, 2))
     per_node = interchangeable(cost) or gpus
@@ -54,10 +55,11 @@ def _partners(problem: Transitions, cost: Floats) -> Floats:
     same_gpu = np.eye(gpus, dtype=bool)
     least = cost.min()
     bound = least * tokens
-    for stays, partners in ((same_gpu, problem.slots), (same_node, problem.slots * per_node)):
+    for stays, parts in ((same_gpu, gpus), (same_node, gpus // per_node)):
         step = cost[~stays].min() - least if not stays.all() else 0.0
         if step > 0:
-            bound += step * (tokens - np.minimum(tokens, staying_at_most(counts, partners)))
+            most = np.minimum(staying_at_most(counts, problem.experts // parts), staying_in_parts(counts, parts))
+            bound += step * (tokens - np.minimum(tokens, most))
             least += step
     return np.asarray(bound)
 

@@ -20,7 +20,7 @@ from solvers.solution import Solution, Status, Stop
 from solvers.stop import MaxEvaluations, NoLimit, StoppingRule
 
 Method = Literal["best", "enumeration", "matching", "descent"]
-Bound = Literal["exact", "partners", "rearrangement", "both", "load"]
+Bound = Literal["exact", "staying", "rearrangement", "both", "load"]
 
 SWEEPS_BY_DEFAULT = 60
 OPTIMAL = 1e-9

@@ -119,7 +119,8 @@ def large() -> None:
             title = f"{experts} experts x {layers}, {gpus} GPUs: {name}"
             print(
                 f"{title:44} {found.value / total:>8.4f} {found.lower_bound / total:>8.4f} {found.gap:>7.2%} "
-                f"{problem.value(some) / total:>8.4f} {found.seconds:>8.2f}  {found.choice.bound if found.choice else '-'}"
+                f"{problem.value(some) / total:>8.4f} {found.seconds:>8.2f}  "
+                f"{found.choice.bound if found.choice else '-'}"
             )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from solvers.experts.partners import staying_at_most
+from solvers.experts.partners import staying_at_most, staying_in_parts
 from solvers.experts.transitions import (
     as_placement,
     gpus_of_experts,
@@ -190,6 +190,26 @@ def test_partners_are_bounded_by_the_best_matching_of_few() -> None:
     assert staying_at_most(counts, 0) == pytest.approx([0])
 
 
+def test_singular_values_are_exact_for_blocks() -> None:
+    """By hand: two blocks of two, 3 inside and 1 outside, keep 24 of 32; P t P has one singular value, 4."""
+    blocks = np.kron(np.eye(2), np.ones((2, 2)))
+    counts = (1 + 2 * blocks)[None]
+    assert staying_in_parts(counts, 2) == pytest.approx([24])
+    assert staying_in_parts(counts, 1) == pytest.approx([32])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_placement_of_two_layers_keeps_more_than_the_bounds(seed: int) -> None:
+    """By enumeration of all placements of 6 experts on 2 or 3 parts."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 20, (1, 6, 6)) * random.integers(0, 2, (1, 6, 6)).astype(float)
+    for parts in (2, 3):
+        options = [np.eye(parts)[list(x)] for x in oracle.equal_assignments(6, parts)]
+        most = max(float((x * (counts[0] @ y)).sum()) for x in options for y in options)
+        assert staying_in_parts(counts, parts)[0] >= most - 1e-9
+        assert staying_at_most(counts, 6 // parts)[0] >= most - 1e-9
+
+
 def test_made_up_routing_has_a_bound_well_above_zero() -> None:
     from tests.benchmarks.routing import made_transitions
 
@@ -197,7 +217,7 @@ def test_made_up_routing_has_a_bound_well_above_zero() -> None:
     solution = place_along_layers(transitions_problem(counts, gpus=8))
     assert 0.7 < solution.lower_bound / counts.sum() <= solution.value / counts.sum() < 0.82
     assert solution.choice is not None
-    assert (solution.choice.method, solution.choice.bound) == ("descent", "partners")
+    assert (solution.choice.method, solution.choice.bound) == ("descent", "staying")
 
 
 def test_placements_are_converted_both_ways() -> None:
