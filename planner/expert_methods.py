@@ -138,7 +138,7 @@ def _balanced(problem: ExpertProblem, effort: Effort) -> Found:
 
 def _repeated(problem: Balance, effort: Effort) -> Solution[Balanced]:
     """``balance``, and while there is time to use with other seeds, the best of every layer."""
-    first = balance(problem, seed=effort.seed)
+    first = balance(problem, seed=effort.seed, stop=effort.stop)
     best = first.choice
     assert best is not None
     rounds, stop = 1, first.stop
@@ -146,7 +146,7 @@ def _repeated(problem: Balance, effort: Effort) -> Solution[Balanced]:
         if why := effort.stop(rounds):
             stop = why
             break
-        again = balance(problem, seed=effort.seed + rounds).choice
+        again = balance(problem, seed=effort.seed + rounds, stop=effort.stop).choice
         assert again is not None
         rounds += 1
         better = again.max_over_mean < best.max_over_mean

@@ -36,7 +36,8 @@ def test_loads_split_equally_among_replicas() -> None:
 
 
 def test_the_worst_trace_counts_or_their_sum() -> None:
-    """GPU 0 of layer 4 carries 0 / 2 + 1: loads (0, 4, 0) give 4 of mean 2, (0, 0, 4) the other GPU; the sum is even."""
+    """Layer 4: GPU 0 holds half of 0 and all of 1, so (0, 4, 0) is 4 of mean 2; (0, 0, 4) the same on GPU 1; the
+    sum is even."""
     one, other = np.array([[0.0, 4.0, 0.0]] * 2), np.array([[0.0, 0.0, 4.0]] * 2)
     assert count_figures(shape(), counts(loads=(one, other)), ROWS, worst=True).max_over_mean == (2.0, 2.0)
     assert count_figures(shape(), counts(loads=(one, other)), ROWS).max_over_mean == (1.0, 1.0)
