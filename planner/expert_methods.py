@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from planner.expert_problem import ExpertProblem, Rows
 from planner.expert_traces import Floats
 from planner.specs.errors import Problem, SpecError
+from solvers.experts.apart import apart
 from solvers.experts.balance import Balanced, balance
 from solvers.experts.bounds import simple_bound
 from solvers.experts.budget import balance_uneven
@@ -112,6 +113,29 @@ def bounds_of_layers(problem: ExpertProblem, reached: Floats) -> Floats:
 
 
 def _balanced(problem: ExpertProblem, effort: Effort) -> Found:
+    found = _best_balance(problem, effort)
+    if not problem.spec.replicas_apart or found.rows is None:
+        return found
+    mended = tuple(_apart(problem, layer, row) for layer, row in enumerate(found.rows))
+    changed = sum(before != after for before, after in zip(found.rows, mended, strict=True))
+    return replace(found, rows=mended, method=f"{found.method}, replicas set apart in {changed} layers")
+
+
+def _apart(problem: ExpertProblem, layer: int, row: tuple[int, ...]) -> tuple[int, ...]:
+    traces = problem.traces
+    loads = np.stack([one[layer] for one in traces.loads])
+    if problem.spec.robust != "worst":
+        loads = loads.sum(axis=0, keepdims=True)
+    held = np.array(row, dtype=np.intp).reshape(problem.gpus, -1)
+    try:
+        mended = apart(held, loads, problem.gpus_per_node, problem.spec.expert_groups)
+    except ValueError as error:
+        message = f"{str(error).partition(': ')[2]}: fewer slots, or without replicas_apart"
+        raise SpecError([Problem(file=problem.name, key="slots_per_gpu", value="", message=message)]) from None
+    return tuple(mended.ravel().tolist())
+
+
+def _best_balance(problem: ExpertProblem, effort: Effort) -> Found:
     spec = problem.spec
     if spec.total_slots_per_gpu is not None:
         return _uneven(problem, effort)

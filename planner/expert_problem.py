@@ -136,6 +136,8 @@ class _Resolution(Reading):
             for key in ("slots_per_gpu", "current", "robust"):
                 if key in self.document.data:
                     self.wrong(key, "does not go with total_slots_per_gpu: give one of them")
+        if spec.replicas_apart and spec.move_limit is not None:
+            self.wrong("move_limit", "does not go with replicas_apart", spec.move_limit)
         if spec.robust == "worst" and spec.move_limit is not None:
             self.wrong("move_limit", "does not go with robust: worst", spec.move_limit)
         if spec.move_limit is not None and spec.current is None:

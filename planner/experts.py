@@ -71,6 +71,7 @@ def plan_experts(
         tail=problem.spec.tail,
         weights=(problem.spec.weights.gpu, problem.spec.weights.node),
         groups=problem.spec.expert_groups,
+        apart=problem.spec.replicas_apart,
         load_limit=problem.spec.load_limit,
     )
     if findings:
@@ -133,7 +134,7 @@ def _value(problem: ExpertProblem, rows: Rows) -> float:
 def _allowed(problem: ExpertProblem, rows: Rows, name: str) -> bool:
     """Whether a baseline keeps the problem's constraints."""
     spec = problem.spec
-    if any(placement_faults(problem, rows, spec.expert_groups)):
+    if any(placement_faults(problem, rows, spec.expert_groups, apart=spec.replicas_apart)):
         return False
     if spec.load_limit is not None:
         return max(derive(problem, problem.traces, rows).max_over_mean) <= spec.load_limit * (1 + PROVEN_GAP)

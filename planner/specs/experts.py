@@ -164,6 +164,9 @@ class ExpertsSpec(Strict):
     expert_groups: Count | None = Field(
         default=None, description="groups of consecutive experts, each with all its replicas on one node"
     )
+    replicas_apart: bool = Field(
+        default=False, description="balance: no GPU holds an expert twice, as vLLM-Ascend and Omni-infer need it"
+    )
     objective: Literal["balance", "transitions", "traffic", "time"] = Field(
         default="balance",
         description="mean over the layers of busiest over mean GPU; share of transitions that leave the GPU; copies "

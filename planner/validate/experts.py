@@ -163,9 +163,10 @@ def _copies(routes: tuple[Any, Any], row: Sequence[int], shape: Shape) -> tuple[
 
 
 def placement_faults(
-    shape: Shape, rows: Sequence[Sequence[int]], groups: int | None = None
+    shape: Shape, rows: Sequence[Sequence[int]], groups: int | None = None, *, apart: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Path and message of everything that makes ``rows`` no placement: layers, slots, experts, split groups."""
+    """Path and message of everything that makes ``rows`` no placement: layers, slots, experts, split groups, and
+    with ``apart`` an expert that a GPU holds twice."""
     if len(rows) != shape.layers:
         yield "/physical_to_logical", f"{len(rows)} layers, not {shape.layers}"
         return
@@ -182,11 +183,16 @@ def placement_faults(
         missing = [e for e in range(shape.experts) if e not in set(row)]
         if missing:
             yield path, f"layer {name} has no slot for expert {missing[0]}"
+        slots = shape.slots_per_gpu[layer]
+        for gpu in range(shape.gpus) if apart else ():
+            held = row[gpu * slots : (gpu + 1) * slots]
+            if len(set(held)) < len(held):
+                yield path, f"layer {name} holds an expert twice on GPU {gpu}"
         if groups:
             size = shape.experts // groups
-            slots = shape.slots_per_gpu[layer] * shape.gpus_per_node
+            of_node = slots * shape.gpus_per_node
             for group in range(groups):
-                nodes = {slot // slots for slot, e in enumerate(row) if e // size == group}
+                nodes = {slot // of_node for slot, e in enumerate(row) if e // size == group}
                 if len(nodes) > 1:
                     yield path, f"layer {name} has group {group} on nodes {sorted(nodes)}"
 
@@ -201,6 +207,7 @@ def check_experts(
     tail: bool = False,
     weights: tuple[float, float] = (1.0, 0.0),
     groups: int | None = None,
+    apart: bool = False,
     load_limit: float | None = None,
 ) -> list[Finding]:
     """All findings about a result, none when it is sound: coverage, slots, groups, the load limit, every figure of
@@ -209,7 +216,7 @@ def check_experts(
     if not result.physical_to_logical:
         report.require(result.value is None, "experts.value", "/value", "there is no placement", result.value)
         return list(report)
-    for path, message in placement_faults(shape, result.physical_to_logical, groups):
+    for path, message in placement_faults(shape, result.physical_to_logical, groups, apart=apart):
         report.add("experts.placement", path, message)
     if not report.clean:
         return list(report)

@@ -84,7 +84,10 @@ def twins(placement: ServedPlacement, runtime: str) -> Iterator[str]:
         for gpu, held in enumerate(placement.on_gpus(position)):
             twice = [expert for expert, count in Counter(held).items() if count > 1]
             if twice:
-                yield f"expert {twice[0]} of layer {layer} has two replicas on GPU {gpu}: {runtime} holds one at most"
+                yield (
+                    f"expert {twice[0]} of layer {layer} has two replicas on GPU {gpu}: {runtime} holds one at "
+                    "most, so plan with replicas_apart: true"
+                )
                 return
 
 

@@ -80,6 +80,12 @@ def test_what_is_no_placement(rows: Any, groups: int | None, expected: str) -> N
     assert expected in [message for _, message in placement_faults(shape(), rows, groups)]
 
 
+def test_an_expert_twice_on_a_gpu_is_a_fault_where_it_was_forbidden() -> None:
+    assert list(placement_faults(shape(), ROWS)) == []
+    found = [message for _, message in placement_faults(shape(), ROWS, apart=True)]
+    assert found == ["layer 5 holds an expert twice on GPU 1"]
+
+
 @pytest.fixture(scope="module")
 def sound() -> tuple[ExpertProblem, ExpertsResult]:
     problem = load_experts(transitions(gpus_per_node=1, load_limit=1.2))
