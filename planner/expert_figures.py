@@ -27,10 +27,10 @@ def derive(problem: ExpertProblem, counts: Traces, rows: Rows) -> Derived:
     loads = counts.loads if spec.robust == "worst" else (counts.pooled_loads(),) if counts.loads else ()
     each = [[_over_mean(share @ one[k]) for k, share in enumerate(shares)] for one in loads]
     busiest = np.max(each, axis=0) if each else np.zeros(0)
-    node = np.arange(problem.gpus) // problem.gpus_per_node
+    steps = _steps(problem, counts, shares)
+    node = np.arange(problem.gpus if steps else 0) // problem.gpus_per_node
     other_node = node[:, None] != node
-    other_gpu = ~np.eye(problem.gpus, dtype=bool)
-    steps = _steps(problem, counts, shares, np.where(other_gpu, problem.cost, 0.0))
+    other_gpu = ~np.eye(len(node), dtype=bool)
     copies: list[tuple[float, float]] = []
     if counts.routes and all(len(row) == problem.experts for row in rows):
         copies = [_copies(routes, row, problem) for routes, row in zip(counts.routes, rows, strict=True)]
@@ -40,13 +40,13 @@ def derive(problem: ExpertProblem, counts: Traces, rows: Rows) -> Derived:
         transitions=tuple(float(step.sum()) for step in steps),
         leaving_gpu=tuple(float(step[other_gpu].sum()) for step in steps),
         leaving_node=tuple(float(step[other_node].sum()) for step in steps),
-        cost=tuple(float(total(step * np.where(other_gpu, problem.cost, 0.0))) for step in steps),
+        cost=tuple(float(total(step * problem.cost)) for step in steps),
         gpu_copies=tuple(gpus for gpus, _ in copies),
         node_copies=tuple(nodes for _, nodes in copies),
     )
 
 
-def _steps(problem: ExpertProblem, counts: Traces, shares: list[Floats], price: Floats) -> list[Floats]:
+def _steps(problem: ExpertProblem, counts: Traces, shares: list[Floats]) -> list[Floats]:
     """Transitions from GPU to GPU of each step, [layers - 1][gpus, gpus]: pooled, or of the trace that costs most
     per transition where the worst counts."""
     pooled = counts.pooled_transitions()
@@ -55,7 +55,7 @@ def _steps(problem: ExpertProblem, counts: Traces, shares: list[Floats], price: 
     traces = counts.transitions if problem.spec.robust == "worst" else (pooled,)
     each = [[shares[k] @ trace[k] @ shares[k + 1].T for k in range(len(trace))] for trace in traces]
     costs = [
-        float(sum((step * price).sum() for step in steps)) / max(float(trace.sum()), 1e-300)
+        float(sum((step * problem.cost).sum() for step in steps)) / max(float(trace.sum()), 1e-300)
         for steps, trace in zip(each, traces, strict=True)
     ]
     return next(steps for steps, cost in zip(each, costs, strict=True) if cost >= max(costs) * (1 - SAME))

@@ -58,7 +58,7 @@ def method_for(problem: ExpertProblem) -> Method:
     objective = problem.spec.objective
     if objective not in METHODS:
         message = f"cannot be planned yet: one of {', '.join(METHODS)}"
-        raise SpecError([Problem(file=problem.name, key="objective", value=objective, message=message)])
+        raise SpecError([Problem(file=problem.file, key="objective", value=objective, message=message)])
     return METHODS[objective]
 
 
@@ -86,7 +86,7 @@ def balance_of(problem: ExpertProblem, loads: Floats) -> Balance:
         )
     except ValueError as error:
         key, _, message = str(error).partition(": ")
-        raise SpecError([Problem(file=problem.name, key=key, value="", message=message)]) from None
+        raise SpecError([Problem(file=problem.file, key=key, value="", message=message)]) from None
 
 
 def rows_of(placement: Placement) -> Rows:
@@ -131,7 +131,7 @@ def _apart(problem: ExpertProblem, layer: int, row: tuple[int, ...]) -> tuple[in
         mended = apart(held, loads, problem.gpus_per_node, problem.spec.expert_groups)
     except ValueError as error:
         message = f"{str(error).partition(': ')[2]}: fewer slots, or without replicas_apart"
-        raise SpecError([Problem(file=problem.name, key="slots_per_gpu", value="", message=message)]) from None
+        raise SpecError([Problem(file=problem.file, key="slots_per_gpu", value="", message=message)]) from None
     return tuple(mended.ravel().tolist())
 
 

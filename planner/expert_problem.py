@@ -23,8 +23,9 @@ Rows: TypeAlias = tuple[tuple[int, ...], ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertProblem:
     """``slots_per_gpu`` [layers]; ``layer_ids`` the model's numbers of the layers, ``hidden_layers`` all it has;
-    ``cost`` [gpus, gpus] of a transition; ``current`` the placement now, [layers][gpus * slots]."""
+    ``cost`` [gpus, gpus] of a transition, empty without any; ``current`` the placement now, [layers][gpus * slots]."""
 
+    file: str
     name: str
     spec: ExpertsSpec
     traces: Traces
@@ -82,7 +83,7 @@ class _Resolution(Reading):
             self, {"loads": spec.loads, "transitions": spec.transitions, "coactivation": spec.coactivation}
         )
         held, _ = read_traces(self, spec.holdout or {}, held=True)
-        cost = self._cost()
+        cost = self._cost(bool(traces.transitions or held.transitions))
         self.problems.check()
         if not traces.loads:
             self.refuse("loads", "missing: give loads, or transitions to count them from")
@@ -104,6 +105,7 @@ class _Resolution(Reading):
         self.problems.check()
         dense = self._dense()
         return ExpertProblem(
+            file=self.document.file,
             name=spec.name or Path(self.document.file).stem,
             spec=spec,
             traces=traces,
@@ -264,9 +266,11 @@ class _Resolution(Reading):
             self.wrong("slots_per_gpu", message, given)
         return slots
 
-    def _cost(self) -> Floats:
-        """Of a transition from GPU to GPU, [gpus, gpus]."""
+    def _cost(self, counted: bool) -> Floats:
+        """Of a transition from GPU to GPU, [gpus, gpus], 0 within one; empty without transitions."""
         spec, gpus = self.spec, self.spec.gpus
+        if not counted:
+            return np.zeros((0, 0))
         node = np.arange(gpus) // (spec.gpus_per_node or gpus)
         away = 1.0 - np.eye(gpus)
         weights = spec.weights

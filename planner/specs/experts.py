@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from planner.specs.errors import shown
 from planner.specs.strict import Count, Memory, Name, Strict
 
-MOST_GPUS = 2**14
+MOST_GPUS = 2**12
 MOST_SLOTS = 2**12
 
 Source: TypeAlias = str | list[Any]

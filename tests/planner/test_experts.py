@@ -124,6 +124,16 @@ def test_a_load_like_deepseek_r1_is_balanced_beside_eplb() -> None:
     assert (len(rows), rows[3:]) == (61, result.physical_to_logical)
 
 
+def test_held_out_transitions_are_reported_for_a_balanced_placement() -> None:
+    """One expert a GPU, contiguous: 3 of 4 held-out tokens leave."""
+    result = plan_experts(
+        load_experts({"loads": [[1, 1], [1, 1]], "gpus": 2, "holdout": {"transitions": [[[1, 3], [0, 0]]]}})
+    )
+    assert result.held_out is not None
+    contiguous = result.held_out.figures[1]
+    assert (contiguous.name, contiguous.transition_share_leaving_gpu) == (CONTIGUOUS, pytest.approx(0.75))
+
+
 def test_a_uniform_load_is_not_worth_a_table() -> None:
     result = plan_experts(load_experts({"loads": np.full((3, 8), 5).tolist(), "gpus": 4}))
     assert (result.status, result.value) == ("optimal", 1.0)
