@@ -53,6 +53,13 @@ def test_few_tokens_a_step_are_noise_and_not_pollution() -> None:
     assert found.misleading == ()
 
 
+def test_a_short_step_among_long_ones_is_noise_too() -> None:
+    """Eight tokens are far from any shares over 32 experts; by chance alone, so they stay."""
+    steps = recorded()
+    steps[[4, 9]] = recorded(tokens=8)[[4, 9]]
+    assert polluted_steps(steps).far == ()
+
+
 def test_two_workloads_of_equal_weight_are_no_pollution() -> None:
     """Half of the steps elsewhere: there is no rest to be far from."""
     steps = recorded()
