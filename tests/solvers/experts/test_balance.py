@@ -134,3 +134,20 @@ def test_a_stopped_search_still_gives_a_placement_with_bounds() -> None:
     assert free.value < stopped.value * 0.97
     assert 1 < stopped.lower_bound <= free.value
     assert balance(problem, stop=MaxSeconds(0)).stop == "time_limit"
+
+
+def test_bounds_allow_many_replicas_of_a_light_expert() -> None:
+    """Eight experts of 10 and one of 0.6 on 8 GPUs: eight replicas of that, one beside each, make 10.075 everywhere."""
+    loads = np.array([[10.0] * 8 + [0.6]])
+    simple = simple_bound(loads, 8, 2)
+    assert cardinality_bound(loads, 8, 2, simple, np.array([10.5]))[0] == pytest.approx(10.075)
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_the_bound_holds_where_few_assignments_of_groups_were_tried(case: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solvers.experts.balance.ROUNDS", 1)
+    loads = some_loads(np.random.default_rng(case), 6) + 0.01
+    problem = balance_problem(loads, gpus=4, slots_per_gpu=2, gpus_per_node=2, expert_groups=6)
+    solution = balance(problem, effort=0, exact=False)
+    best = least_largest_load(loads, 4, 2, 2, 6) / loads.sum() * 4
+    assert solution.lower_bound <= best * (1 + 1e-9) <= solution.value * (1 + 2e-9)

@@ -132,3 +132,47 @@ def test_a_step_lowers_what_it_is_judged_by_and_keeps_every_expert(case: int) ->
         assert now < judged
         assert (state.counts > 0).all()
         judged = now
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_a_step_is_the_best_per_changed_slot_around_the_busiest_gpu(case: int) -> None:
+    """Every exchange with the busiest GPU and every slot handed to or by one of its experts, evaluated from scratch."""
+    rng = np.random.default_rng(case)
+    loads = rng.lognormal(0, 1, (2, 6))
+    loads /= loads.sum(axis=1, keepdims=True) / 3
+    held = rng.permuted(np.concatenate([np.arange(6), rng.integers(0, 6, 3)])).reshape(3, 3)
+    before = judged(held, loads)
+    state = Layer(held.copy(), loads, np.zeros(3, dtype=np.intp))
+    busiest = int(state.gpu_loads().max(axis=0).argmax())
+    gains = []
+    for slot in range(9):
+        for other in range(9):
+            tried = held.ravel().copy()
+            tried[slot], tried[other] = tried[other], tried[slot]
+            if slot // 3 == busiest != other // 3 and no_new_pair(held, tried):
+                gains.append((before - judged(tried.reshape(3, 3), loads)) / 2)
+        for expert in range(6):
+            tried = held.ravel().copy()
+            tried[slot] = expert
+            allowed = slot // 3 == busiest or expert in held[busiest]
+            if allowed and expert not in held[slot // 3] and len(set(tried.tolist())) == 6:
+                gains.append(before - judged(tried.reshape(3, 3), loads))
+    went = state.step()
+    changed = int((state.held != held).sum())
+    if went:
+        assert (before - judged(state.held, loads)) / changed == pytest.approx(max(gains), rel=1e-6)
+    else:
+        assert max(gains) <= 1e-6 * before
+
+
+def judged(held: np.ndarray, loads: np.ndarray) -> float:
+    return float(sum((gpu_loads(held[None], trace) ** 32).sum() for trace in loads))
+
+
+def no_new_pair(held: np.ndarray, tried: np.ndarray) -> bool:
+    """No GPU gets a second replica of what it held before."""
+    for gpu, now in zip(held, tried.reshape(held.shape), strict=True):
+        gained = [expert for k, expert in enumerate(now.tolist()) if expert != gpu[k]]
+        if any(expert in gpu.tolist() for expert in gained):
+            return False
+    return bool((held.ravel() != tried).any())

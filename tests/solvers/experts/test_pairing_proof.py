@@ -45,3 +45,11 @@ def test_a_layer_of_the_large_load_is_proven_that_the_bound_leaves_open() -> Non
     proven = prove_pairs(problem, found, work_per_layer=5.0)
     assert proven.proven.all()
     assert proven.max_over_mean[0] == pytest.approx(1.2494967, abs=1e-6)  # as a plain model with no chain also shows
+
+
+def test_counts_beyond_those_listed_are_allowed() -> None:
+    """Eight of 10 and one of 0.6 on 8 GPUs: the mean, 10.075, is reached by eight replicas of the last (by hand)."""
+    answer, counts, _ = counts_within(np.array([10.0] * 8 + [0.6]), 8, 10.0750001, 1.0, 0)
+    assert answer == "yes"
+    assert counts is not None
+    assert counts.sum() == 16
