@@ -280,7 +280,7 @@ def _along(problem: ExpertProblem, method: str, bound: str) -> str:
 
 
 def _copied(problem: ExpertProblem, effort: Effort) -> Found:
-    """Layers are independent: a token returns home after each."""
+    """Layers are independent, as a token returns home after each; they share the time that is left equally."""
     from solvers.experts.traffic import traffic_problem
     from solvers.experts.traffic_search import EXCHANGES_BY_DEFAULT, place_for_traffic
     from solvers.experts.transitions import as_placement
@@ -300,9 +300,10 @@ def _copied(problem: ExpertProblem, effort: Effort) -> Found:
             gpu_weight=weights.gpu,
             node_weight=weights.node,
         )
-        usual = FirstOf(effort.stop, MaxEvaluations(EXCHANGES_BY_DEFAULT * problem.experts))
         left = MaxSeconds(max(0.0, end - time.perf_counter()) / (problem.layers - layer))
-        stop = FirstOf(effort.stop, left) if effort.use_all_time else usual
+        ends = FirstOf(effort.stop, left)
+        usual = FirstOf(ends, MaxEvaluations(EXCHANGES_BY_DEFAULT * problem.experts))
+        stop = ends if effort.use_all_time else usual
         found = place_for_traffic(asked, stop=stop, seed=effort.seed)
         assert found.choice is not None
         rows += rows_of(as_placement(found.choice[None], problem.gpus))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from planner.plan.experts_result import ExpertsResult, LayerFigures, PlacementFigures
 
 MOST_LAYERS = 5
+WORSE = 1.01
 ENDED = {
     "exhausted": "nothing left to try",
     "gap": "value and bound agree",
@@ -58,6 +59,7 @@ def _proof(result: "ExpertsResult") -> str:
         f"{result.lower_bound:.6g}, gap {percent(result.gap)}",
         f"Method         {result.method}; {ENDED[result.stop]} after {result.seconds:.2f} s, seed {result.seed}",
     ]
+    lines += _unbalanced(result)
     if result.moves is not None:
         moves = result.moves
         size = "" if moves.bytes is None else f", {moves.bytes / 1e9:.2f} GB of weights"
@@ -66,6 +68,15 @@ def _proof(result: "ExpertsResult") -> str:
             f"Moves          {moves.slots:,} of {moves.of_slots:,} slots from the current placement{size}{names}"
         )
     return "\n".join(lines)
+
+
+def _unbalanced(result: "ExpertsResult") -> list[str]:
+    """Said where fewer transitions or copies are paid for with a busier GPU."""
+    base, ours = result.baselines[0].max_over_mean, result.max_over_mean
+    if result.objective not in ("transitions", "traffic") or base is None or ours is None or ours <= base * WORSE:
+        return []
+    remedy = "; load_limit bounds it" if result.objective == "transitions" else ""
+    return [f"Balance        worse: the busiest GPU has {ours:.2f} of the mean, contiguous {base:.2f}{remedy}"]
 
 
 def _ours(result: "ExpertsResult") -> "PlacementFigures":

@@ -32,6 +32,13 @@ def test_a_proven_placement_exits_with_0_and_shows_what_to_act_on(run: Run, tmp_
     assert "note: loads counted from the transitions" in result.stderr
 
 
+def test_a_busier_gpu_is_said(run: Run, tmp_path: Path) -> None:
+    """By hand: all tokens go from 0 or 2 to 0 or 2, evenly. None leaves with both on one GPU, which then has it all."""
+    table = [[[4 if {e, f} <= {0, 2} else 0 for f in range(4)] for e in range(4)] for _ in range(2)]
+    result = run("experts", problem(tmp_path, transitions=table, gpus=2, objective="transitions"))
+    assert "Balance        worse: the busiest GPU has 2.00 of the mean, contiguous 1.00; load_limit" in result.stdout
+
+
 def test_json_carries_the_contract_and_is_the_written_file(run: Run, tmp_path: Path) -> None:
     result = run("experts", problem(tmp_path, **balance()), "--json", "-o", tmp_path / "out.json", "--seed", 4)
     assert result.exit_code in (0, 3)
