@@ -15,11 +15,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.expert_problem import ExpertProblem as ExpertProblem
+    from planner.expert_problem import load_experts as load_experts
+    from planner.experts import plan_experts as plan_experts
     from planner.infeasibility import Infeasibility as Infeasibility
     from planner.pipeline import Pipeline as Pipeline
     from planner.pipeline import load_pipeline as load_pipeline
     from planner.plan import Plan as Plan
     from planner.plan import PlanError as PlanError
+    from planner.plan.experts_result import ExpertsResult as ExpertsResult
     from planner.plan.schedule_result import ScheduleResult as ScheduleResult
     from planner.predict import Prediction as Prediction
     from planner.predict import predict as predict
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from planner.validate import validate as validate
 
 HOMES = {
+    "ExpertProblem": "planner.expert_problem",
+    "ExpertsResult": "planner.plan.experts_result",
     "Finding": "planner.validate",
     "IllegalConfiguration": "planner.space",
     "Infeasibility": "planner.infeasibility",
@@ -48,9 +54,11 @@ HOMES = {
     "SolveOptions": "planner.solve",
     "SpecError": "planner.specs",
     "load_cluster": "planner.specs",
+    "load_experts": "planner.expert_problem",
     "load_model": "planner.specs",
     "load_pipeline": "planner.pipeline",
     "make_job": "planner.specs",
+    "plan_experts": "planner.experts",
     "plan_schedule": "planner.schedule",
     "predict": "planner.predict",
     "solve": "planner.solve",

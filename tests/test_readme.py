@@ -28,6 +28,27 @@ def test_the_python_example_runs_as_printed(tmp_path: Path, monkeypatch: pytest.
     assert getattr(names["outcome"], "status") == "optimal"  # noqa: B009
 
 
+def test_the_experts_example_prints_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the line with the seconds that it took."""
+    from click.testing import CliRunner
+
+    from planner.cli.main import group
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    after = TEXT.split("cat > experts.yaml <<'EOF'\n")[1]
+    keys, shown = after.split("EOF\n")[0], after.split("```\n")[2]
+    (tmp_path / "experts.yaml").write_text(keys.replace("cases/", f"{Path.cwd()}/cases/"))
+    result = CliRunner().invoke(
+        group, ["experts", str(tmp_path / "experts.yaml"), "--export", "sglang", "-o", str(tmp_path / "out.json")]
+    )
+
+    def timeless(text: str) -> list[str]:
+        return [line for line in text.strip().splitlines() if not line.startswith("Method")]
+
+    assert timeless(result.stdout) == timeless(shown)
+    assert (tmp_path / "out.json").stat().st_size > 0
+
+
 def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
     from planner import load_cluster
 

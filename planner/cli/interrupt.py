@@ -4,9 +4,12 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from solvers.solution import Stop
 
 
 class Interrupt:
@@ -54,3 +57,32 @@ class Interrupt:
                 return True
             frame = frame.f_back
         return False
+
+
+class Asked:
+    """A stopping rule that ends a search at the first Ctrl-C; a second one interrupts whatever runs."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Asked":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def __call__(self, evaluations: int) -> "Stop | None":
+        return "interrupted" if self._asked else None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        click.echo("\nending with the best so far; Ctrl-C again ends at once", err=True)

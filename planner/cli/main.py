@@ -13,6 +13,7 @@ COMMANDS = {
     "validate": "Re-derive every constraint and figure of a plan.",
     "explain": "What binds in a plan, and why an alternative lost.",
     "diff": "What changed between two plans, and what it does.",
+    "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
     "schedule": "The best schedule of one pipeline, from its own small file.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",

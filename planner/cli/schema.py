@@ -4,9 +4,10 @@ import click
 
 
 @click.command(short_help="JSON Schema of the specs and of the plan document.")
-@click.argument("what", type=click.Choice(["cluster", "model", "job", "plan", "schedule"]))
+@click.argument("what", type=click.Choice(["cluster", "model", "job", "plan", "schedule", "experts"]))
 def command(what: str) -> None:
-    """Print the JSON Schema of a cluster, model or job spec, of the plan document, or of a schedule problem."""
+    """Print the JSON Schema of a cluster, model or job spec, of the plan document, of a schedule problem, or of
+    experts to place."""
     from planner.cli.output import echo_json
 
     if what == "plan":
@@ -16,12 +17,13 @@ def command(what: str) -> None:
         return
     from pydantic import BaseModel
 
-    from planner.specs import ClusterSpec, JobSpec, ModelSpec, PipelineSpec
+    from planner.specs import ClusterSpec, ExpertsSpec, JobSpec, ModelSpec, PipelineSpec
 
     specs: dict[str, type[BaseModel]] = {
         "cluster": ClusterSpec,
         "model": ModelSpec,
         "job": JobSpec,
         "schedule": PipelineSpec,
+        "experts": ExpertsSpec,
     }
     echo_json(specs[what].model_json_schema())

@@ -2,6 +2,7 @@
 
 from planner.specs.cluster import ClusterSpec
 from planner.specs.errors import Problem, Problems, SpecError
+from planner.specs.experts import ExpertsSpec
 from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
@@ -10,6 +11,7 @@ from planner.specs.pipeline import PipelineSpec
 
 __all__ = [
     "ClusterSpec",
+    "ExpertsSpec",
     "JobSpec",
     "ModelSpec",
     "PipelineSpec",

@@ -1,0 +1,54 @@
+"""Whether a placement of experts is worth having, said plainly.
+
+A gain is the share of the baseline's objective that the placement saves. In sample it flatters: the placement
+was made for those counts. On held-out counts it is compared with its own noise, two standard errors of the mean
+gain over the layers (each layer's gain one draw).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.plan.experts_result import Verdict
+
+WORTH = 0.01
+"""Less is within what a kernel or a network varies from run to run: not worth a table (assumed)."""
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def judge(baseline: str, seen: Pair, held_out: Pair | None) -> Verdict:
+    """``seen`` and ``held_out``: what each layer adds to the objective, ours and the baseline's."""
+    gain, _ = _gain(*seen)
+    if held_out is None:
+        worth = gain >= WORTH
+        text = (
+            f"{_percent(gain)} better than {baseline} on the counts it was made for; holdout shows what carries over"
+            if worth
+            else f"not worth it: only {_percent(gain)} better than {baseline}, even on the counts it was made for"
+        )
+        return Verdict(worth_it=worth, baseline=baseline, gain=gain, held_out_gain=None, noise=None, text=text)
+    unseen, noise = _gain(*held_out)
+    figures = f"{_percent(gain)} on its own counts, {_percent(unseen)} +- {_percent(noise)} on held-out ones"
+    if gain < WORTH:
+        worth, text = False, f"not worth it: against {baseline} it gains {figures}"
+    elif unseen < WORTH:
+        worth, text = False, f"not worth it: the gain over {baseline} does not carry over, {figures}"
+    elif unseen <= noise:
+        worth, text = False, f"not shown to be worth it: the gain over {baseline} is within the noise, {figures}"
+    else:
+        worth, text = True, f"better than {baseline}: {figures}"
+    return Verdict(worth_it=worth, baseline=baseline, gain=gain, held_out_gain=unseen, noise=noise, text=text)
+
+
+def _gain(ours: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[float, float]:
+    """Share saved of the baseline, and two standard errors of it."""
+    total = float(base.mean())
+    if total <= 0:
+        return 0.0, 0.0
+    saved = base - ours
+    error = float(saved.std(ddof=1)) / len(saved) ** 0.5 if len(saved) > 1 else 0.0
+    return float(saved.mean()) / total, 2 * error / total
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
