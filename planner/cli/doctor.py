@@ -6,10 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-REQUIRED = ("click", "numpy", "pydantic", "PyYAML")
+REQUIRED = ("click", "numpy", "ortools", "pydantic", "PyYAML", "scipy")
 OPTIONAL = {
-    "ortools": "exact schedules of one pipeline; the tests' second method (CP-SAT)",
-    "PuLP": "not used; its import pulls highspy in",
+    "PuLP": "integer programmes of published expert placements (CBC); its import pulls highspy in if that is there",
     "highspy": "not used; clashes with ortools",
 }
 CLASH = (

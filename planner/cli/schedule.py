@@ -1,6 +1,5 @@
 """``plan schedule``: one pipeline alone, its best schedule with a bound, or a named one."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,10 +66,6 @@ def command(
 
         trace.write_text(schedule_trace(result), encoding="utf-8")
         click.echo(f"Trace written to {trace}", err=True)
-    if result.status == "feasible" and result.schedule == "best" and find_spec("ortools") is None:
-        click.echo(
-            "Without OR-tools only bounds prove: pip install 'meshwright[exact]' adds the exact model.", err=True
-        )
     named = result.schedule != "best" and result.value is not None
     ctx.exit(0 if named else EXIT_CODES[result.status])
 

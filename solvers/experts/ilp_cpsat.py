@@ -2,6 +2,7 @@
 
 import math
 
+from solvers.cpsat import run
 from solvers.experts.ilp_model import IntegerProgramme, ProgrammeResult
 
 
@@ -21,7 +22,9 @@ def solve_with_cpsat(programme: IntegerProgramme, seconds: float, seed: int) -> 
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
     solver.parameters.max_time_in_seconds = seconds
-    status = solver.solve(model)
+    status, interrupted = run(solver, model)
+    if interrupted:
+        raise KeyboardInterrupt
     if status == cp_model.INFEASIBLE:
         return ProgrammeResult(None, math.inf, True)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -14,6 +14,7 @@ T is halved between bound and value. Needs OR-tools, imported when called.
 
 import numpy as np
 
+from solvers.cpsat import run
 from solvers.experts.balance import PROVEN, Balanced
 from solvers.experts.pairing import pair_loads, pair_up
 from solvers.experts.problem import Balance, Floats, Integers, Placement
@@ -29,7 +30,7 @@ def prove_pairs(problem: Balance, found: Balanced, *, work_per_layer: float = 10
     """``found`` with layers improved and bounds raised as far as ``work_per_layer`` allows.
 
     Only layers with two slots per GPU and no groups; the others are left as they are. ``work_per_layer`` is
-    CP-SAT's deterministic time, about seconds. Raises ``ModuleNotFoundError`` without OR-tools.
+    CP-SAT's deterministic time, about seconds.
     """
     if problem.expert_groups is not None:
         return found
@@ -121,7 +122,9 @@ def counts_within(
     solver.parameters.max_deterministic_time = max(work, 0.01)
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
-    status = solver.solve(model)
+    status, interrupted = run(solver, model)
+    if interrupted:
+        raise KeyboardInterrupt
     used = float(solver.response_proto.deterministic_time)
     if status == cp_model.INFEASIBLE:
         return "no", None, used

@@ -1,6 +1,5 @@
 """Good device orders of a whole step, made from its steady state: for problems too large to solve at once."""
 
-import importlib.util
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,10 +23,8 @@ def periodic_orders(
     The shortest period of one micro-batch, of two and of three, as long as more together may still be
     faster; of the patterns that reach it one with small peaks, as few in flight means short ramps; repeated for
     all micro-batches, and both ramps filled by list scheduling. All within the caps and free of deadlock. A
-    source of orders for ``solve_schedule``. Without ortools: none.
+    source of orders for ``solve_schedule``.
     """
-    if importlib.util.find_spec("ortools") is None:
-        return []
     graph = operation_graph(problem)
     found: list[Schedule] = []
     for pattern in _patterns(problem, time_limit_seconds, seed, workers):

@@ -11,7 +11,6 @@
 The best so far and the bound hold at any time: a time limit and Ctrl-C return them.
 """
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
@@ -61,9 +60,7 @@ def solve_schedule(
 
     ``hints`` are device orders of ``operation_graph(problem)`` (named schedules; those that exceed a cap are
     left out). ``optimal`` when value and bound agree within ``gap`` of the value. The first order is made
-    whatever the limit. Without ortools there is no exact step, and the bound is that of bounds.py.
-    ``effort`` quick ends after the first
-    orders and improvements. The same problem, seed and workers give the same result where no time limit ends a
+    whatever the limit. ``effort`` quick ends after the first orders and improvements. The same problem, seed and workers give the same result where no time limit ends a
     step.
 
     Counts: ``operations``; ``hints`` and ``hints_over_cap``; ``orders`` timed; ``exact`` models begun;
@@ -196,13 +193,13 @@ class _Run:
             self.in_time()
 
     def exact(self) -> None:
-        if self.counts["operations"] <= MOST_EXACT and has_exact():
+        if self.counts["operations"] <= MOST_EXACT:
             self.solve_model(None, self.left)
 
     def one_device(self) -> None:
         """The device of the largest bound alone, in a third of the time."""
         device = max(self.bound.device, 0)
-        if self.counts["operations"] <= MOST_EXACT or not has_exact():
+        if self.counts["operations"] <= MOST_EXACT:
             return
         if self.graph.microbatches * len(self.graph.lanes_of[device]) <= MOST_ON_DEVICE:
             self.solve_model([device], self.left / 3)
@@ -262,8 +259,3 @@ class _Run:
             shortfall=lacking,
             counts=self.counts,
         )
-
-
-def has_exact() -> bool:
-    """Whether ortools is there."""
-    return importlib.util.find_spec("ortools") is not None

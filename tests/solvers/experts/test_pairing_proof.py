@@ -9,8 +9,6 @@ from solvers.experts.problem import balance_problem
 from tests.oracles.experts import least_largest_load
 from tests.solvers.experts.instances import deepseek_like, some_loads
 
-pytest.importorskip("ortools")
-
 
 @pytest.mark.parametrize("case", range(40))
 def test_small_layers_are_proven_at_the_optimum_that_brute_force_finds(case: int) -> None:

@@ -7,15 +7,13 @@ import threading
 import numpy as np
 import pytest
 
+from solvers.schedule.cpsat import common_unit, solve_model
 from solvers.schedule.graph import operation_graph
 from solvers.schedule.greedy import rule_orders
 from solvers.schedule.schedule import timed
 from tests.oracles.schedules import least_makespan
 from tests.solvers.schedule.instances import linear
 from tests.solvers.schedule.random_problems import random_problem
-
-pytest.importorskip("ortools")
-from solvers.schedule.cpsat import common_unit, solve_model
 
 
 def test_the_exact_model_alone_finds_what_trying_every_order_finds() -> None:

@@ -15,8 +15,6 @@ from tests.oracles.schedules import least_makespan, least_span
 from tests.solvers.schedule.instances import linear, one_forward_one_backward, passes, placed, v_placed
 from tests.solvers.schedule.random_problems import random_problem
 
-pytest.importorskip("ortools")
-
 
 def test_the_solver_finds_what_trying_every_order_finds() -> None:
     statuses = {"optimal": 0, "infeasible": 0}
