@@ -5,6 +5,7 @@ tensor fastest, then expert, then expert-data. So a layer's groups do not depend
 and a few hundred distinct shards price a hundred thousand configurations.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,5 +50,11 @@ def padded_vocabulary(vocabulary: int, tp: Degree, stages: Degree | int = 1) -> 
 
 
 def vocabulary_rows(vocabulary: int, tp: Degree, stages: Degree | int = 1) -> Column:
-    """Padded rows of one embedding on each rank that holds a part of it."""
+    """Padded rows of one embedding on each rank that holds a part of it, all as many."""
     return np.asarray(padded_vocabulary(vocabulary, tp, stages) / (tp * stages), dtype=np.float64)
+
+
+def vocabulary_unit(even_rows: int) -> int:
+    """Rows a rank that shares of unequal stages are multiples of: the largest power of two that divides the even
+    share, at most 128 (a tile's width), so that any share needs no other padding than the even one."""
+    return math.gcd(128, even_rows)

@@ -59,6 +59,7 @@ class StepModel:
         self.microbatches = columns.microbatches(job.global_batch)
         self.vocabulary: SplitVocabulary = split_vocabulary(model, job, columns, self.system)
         self.given: Order | None = None
+        self.rows: Column | None = None
 
     def take(self, chosen: NDArray[np.int64]) -> "StepModel":
         """The same prices for some of the configurations."""
@@ -228,9 +229,36 @@ class StepModel:
         parameters = self.vocabulary.parameters
         return self._state(parameters, np.zeros_like(parameters))
 
-    def _state(self, dense: Column, experts: Column) -> StateBytes:
-        job, whole = self.job, self._whole_gradients(self.columns)
-        return state_bytes(dense, experts, self.columns, job.gradients, job.moments, job.software, whole)
+    @property
+    def even_rows(self) -> Column:
+        """Padded rows of each embedding on a rank that shares them, all as many, [n]."""
+        columns = self.columns
+        return vocabulary_rows(self.model.vocabulary, columns.tp, columns.vocabulary_stages)
+
+    def _state(self, dense: Column, experts: Column, columns: Columns | None = None) -> StateBytes:
+        job, columns = self.job, self.columns if columns is None else columns
+        whole = self._whole_gradients(columns)
+        return state_bytes(dense, experts, columns, job.gradients, job.moments, job.software, whole)
+
+    def shares(self, index: int) -> tuple[SplitVocabulary, StateBytes]:
+        """Of a split vocabulary, [stages]: what the passes of each stage take, and its states; of the rows that
+        ``running`` was given, or even shares."""
+        if index not in self._shares:
+            even = np.full(int(self.columns.pp[index]), self.even_rows[index])
+            self._shares[index] = self.shares_of(index, even if self.rows is None else self.rows)
+        return self._shares[index]
+
+    @cached_property
+    def _shares(self) -> dict[int, tuple[SplitVocabulary, StateBytes]]:
+        return {}
+
+    def shares_of(self, index: int, rows: Column) -> tuple[SplitVocabulary, StateBytes]:
+        """Of shares of ``rows`` on a rank, [shares]."""
+        same = np.full(len(rows), index)
+        columns, found = self.columns.take(same), self.vocabulary.take(same)
+        if self.columns.vocabulary[index] and (rows != self.even_rows[index]).any():
+            found = split_vocabulary(self.model, self.job, columns, self.system, rows)
+        return found, self._state(found.parameters, np.zeros_like(found.parameters), columns)
 
     @cached_property
     def vocabulary_bytes(self) -> Column:
@@ -242,8 +270,7 @@ class StepModel:
         """Short-lived bytes while one item runs, [types, n]; a stage needs its largest.
 
         GEMM work space by the widest weight; what recompute rebuilds for the item's backward pass;
-        under ZeRO 3 the gathered weights of the item and of the one prefetched. At least what a pass
-        of a split vocabulary needs, as every stage runs those.
+        under ZeRO 3 the gathered weights of the item and of the one prefetched.
         """
         calibration, columns = self.calibration, self.columns
         widest = self.costs.widest_weight[:, self.shard_index].copy()
@@ -251,8 +278,7 @@ class StepModel:
         dense, experts = self.parameters
         rebuilt = self.costs.rebuilt_bytes[self.level, :, self.shard_index].T
         gathered = np.where(columns.zero == 3, 2 * BF16_BYTES * (dense + experts), 0.0)
-        needed = calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered
-        return np.maximum(needed, self.vocabulary.step_bytes)
+        return np.asarray(calibration.weight_workspace_bytes_per_element * widest + rebuilt + gathered)
 
     @cached_property
     def logit_bytes(self) -> Column:
@@ -317,10 +343,12 @@ class StepModel:
             chunks(lambda step: step.backward_parts[2]),
         )
 
-    def running(self, order: Order | None) -> "StepModel":
-        """The same prices, every configuration (of the same stages and micro-batches) running ``order``."""
+    def running(self, order: Order | None, vocabulary_rows: Sequence[int] | Column | None = None) -> "StepModel":
+        """The same prices, every configuration (of the same stages and micro-batches) running ``order``, its
+        stages holding ``vocabulary_rows`` a rank of a split vocabulary (None: even shares)."""
         other = self.take(np.arange(len(self.columns)))
         other.given = order
+        other.rows = None if vocabulary_rows is None else np.asarray(vocabulary_rows, dtype=np.float64)
         return other
 
     def order(self, index: int) -> Order:
@@ -331,7 +359,7 @@ class StepModel:
         """Configuration ``index``'s schedule with these seconds of every chunk; recompute goes with
         ``input_grad``."""
         order = self.order(index)
-        passes = self.vocabulary.seconds(index, order.devices) if order.splits_vocabulary else None
+        passes = self.shares(index)[0].seconds() if order.splits_vocabulary else None
         links = self.link_seconds(index)
         if order.splits_backward:
             return simulate(order, forward, input_grad, links, passes, weight_grad)
@@ -362,18 +390,18 @@ class StepModel:
             waiting = np.add.reduceat(self._along(lambda step: step.weight_grad_bytes, index, redone), starts)
         peaks = peak_activation(order, activations, waiting)
         live = peak_live_counts(order)
-        state, share = self.state, self.vocabulary_state
-        kept = float(self.vocabulary.kept_bytes[index]) * peak_open_softmaxes(order)
+        state, (vocabulary, share) = self.state, self.shares(index)
+        kept = vocabulary.kept_bytes * peak_open_softmaxes(order)
         found = []
         for stage, positions in enumerate(self.stage_positions(index, cut)):
             items = self.chain.types[positions]
             allocated = {
-                "weights_bytes": float(state.weights[items, index].sum() + share.weights[index]),
-                "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[index]),
-                "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[index]),
+                "weights_bytes": float(state.weights[items, index].sum() + share.weights[stage]),
+                "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[stage]),
+                "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[stage]),
                 "activations_bytes": float(peaks[stage] + kept[stage]),
                 "workspace_bytes": max(
-                    self._workspace_bytes(positions, transient, index),
+                    self._workspace_bytes(positions, transient, index, float(vocabulary.step_bytes[stage])),
                     float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,
                 ),
             }
@@ -382,10 +410,13 @@ class StepModel:
             found.append(Memory(**allocated, runtime_bytes=outside, in_flight=int(live[stage])))
         return tuple(found)
 
-    def _workspace_bytes(self, positions: NDArray[np.int64], transient: Column, index: int) -> float:
+    def _workspace_bytes(
+        self, positions: NDArray[np.int64], transient: Column, index: int, vocabulary_step: float
+    ) -> float:
+        """Of a stage; ``vocabulary_step``: what a step of its share of a split vocabulary needs, beside no layer."""
         holds_head = positions[-1] == len(self.chain.types) - 1
         logits = float(self.logit_bytes[index]) if holds_head else 0.0
-        return self.calibration.workspace_bytes + float(transient[positions].max()) + logits
+        return self.calibration.workspace_bytes + max(float(transient[positions].max()), vocabulary_step) + logits
 
     def _transient_along(self, index: int, cut: Cut, redone: NDArray[np.bool_]) -> Column:
         """Short-lived bytes of each item of the chain beside its chunk's activations: when a layer is
@@ -414,7 +445,7 @@ class StepModel:
         return self.state_seconds_of(
             index,
             items=np.array([len(positions) for positions in held]),
-            dense=per_stage(lambda step: step.parameters[0]),
+            dense=per_stage(lambda step: step.parameters[0]) + self.shares(index)[0].parameters,
             experts=per_stage(lambda step: step.parameters[1]),
             forward=per_stage(lambda step: step.forward_seconds),
             backward=per_stage(lambda step: step.backward_parts[2] if apart else step.backward_seconds),
@@ -424,9 +455,8 @@ class StepModel:
         self, index: int, *, items: Column, dense: Column, experts: Column, forward: Column, backward: Column
     ) -> tuple[Column, Column, Column]:
         """``state_seconds`` of stages, in arrays of any one shape, that hold so many items, with those
-        parameters and the seconds of one micro-batch's passes through them."""
+        parameters (shares of a split vocabulary among them) and the seconds of one micro-batch's passes."""
         traffic = self._state_traffic(self.columns.take(np.array([index])))
-        dense = dense + self.vocabulary.parameters[index]
         gradients = traffic.gradient_seconds(dense, experts)
         gathers = traffic.parameter_seconds(dense, experts)
         if self.job.gradient_overlap:
@@ -455,15 +485,22 @@ def price_step(
     configuration: Configuration,
     boundaries: Sequence[int],
     order: Order | None = None,
+    vocabulary_rows: Sequence[int] | None = None,
 ) -> StepPrice:
     """Price one configuration whose chain is cut at ``boundaries``.
 
     ``boundaries``: pp x vp + 1 increasing indices into the chain (embedding, decoder layers,
     multi-token-prediction layers, head), first 0, last its length; chunk c runs on the stage that
-    ``costmodels.placement`` says. ``order`` is what the stages run where ``schedule`` is ``best``.
+    ``costmodels.placement`` says. ``order`` is what the stages run where ``schedule`` is ``best``;
+    ``vocabulary_rows`` [pp] what each rank of a stage holds of a split vocabulary, None for even shares. Raises
+    ``ValueError`` for rows of a vocabulary that is whole or interlaced, or not one figure a stage.
     """
+    if vocabulary_rows is not None and len(vocabulary_rows) != configuration.pp:
+        raise ValueError(f"vocabulary_rows: {len(vocabulary_rows)} figures for pp={configuration.pp}; one a stage")
+    if vocabulary_rows is not None and configuration.vocabulary in ("whole", "interlaced"):
+        raise ValueError(f"vocabulary_rows: vocabulary={configuration.vocabulary} has no shares by stage; leave out")
     step = StepModel(model, cluster, job, calibration, Columns.of([configuration]))
-    return price_cut(step.running(order), 0, boundaries)
+    return price_cut(step.running(order, vocabulary_rows), 0, boundaries)
 
 
 def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
@@ -481,7 +518,8 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
     memory = step.memory(index, cut)
     dense, experts = step.parameters
     microbatches = int(step.microbatches[index])
-    split = float(step.vocabulary.busy_seconds(step.microbatches)[index])
+    vocabulary, _ = step.shares(index)
+    split = vocabulary.busy_seconds(microbatches)
     shard = step.shard_index[index]
     types = step.chain.types
     by_kind = {kind: table[types, shard] for kind, table in step.costs.exposed.items()}
@@ -509,8 +547,8 @@ def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
                 ),
                 send_seconds=float(links[stage]) if stage < len(links) else 0.0,
                 busy_seconds=float(busy[stage]),
-                vocabulary_seconds=split,
-                dense_parameters=float(dense[items, index].sum() + step.vocabulary.parameters[index]),
+                vocabulary_seconds=float(split[stage]),
+                dense_parameters=float(dense[items, index].sum() + vocabulary.parameters[stage]),
                 expert_parameters=float(experts[items, index].sum()),
                 recompute=level_of_first(fitted[stage]) if fitted else row.recompute,
                 memory=memory[stage],

@@ -1,6 +1,7 @@
 """What a vocabulary split over all pipeline stages costs: passes, collectives, bytes.
 
-Each of the p stages holds V / (p t) padded rows of both embeddings. The passes and their order are
+Each of the p stages holds V / (p t) padded rows of both embeddings, or a share of its own of as many in all
+(not interlaced: there all run in step). The passes and their order are
 ``costmodels.timeline.vocabulary_orders``'s; here they get their seconds, from the same kernels as a
 whole head (Yeung et al., arXiv 2411.05288, sec. 4; FLOPs of a micro-batch on each device):
 
@@ -52,7 +53,8 @@ STATISTICS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitVocabulary:
-    """Columns, one entry a configuration, zero where the vocabulary is whole; each stage has the same.
+    """Columns, one entry a configuration whose stages are alike, or one a stage; zero where the
+    vocabulary is whole.
 
     Seconds are those of ``VocabularySeconds``. ``parameters`` on one rank. ``kept_bytes``: between the
     passes of a micro-batch; ``step_bytes``: more while a step runs.
@@ -70,16 +72,16 @@ class SplitVocabulary:
     kept_bytes: Column
     step_bytes: Column
 
-    def seconds(self, index: int, stages: int) -> VocabularySeconds:
-        """For ``simulate``: configuration ``index`` on ``stages`` devices."""
+    def seconds(self) -> VocabularySeconds:
+        """For ``simulate``, entries being stages. What collectives carry does not depend on a stage's rows."""
         passes = ("first_step", "step", "last_step", "input_forward", "input_backward")
         lags = ("broadcast", "reduce", "lookup")
         return VocabularySeconds(
-            **{name: np.full(stages, getattr(self, name)[index]) for name in passes},
-            **{name: np.full(1, getattr(self, name)[index]) for name in lags},
+            **{name: getattr(self, name) for name in passes},
+            **{name: getattr(self, name)[:1] for name in lags},
         )
 
-    def busy_seconds(self, microbatches: Column | Degree) -> Column:
+    def busy_seconds(self, microbatches: Column | Degree | int) -> Column:
         """What one stage computes in a step."""
         steps = self.first_step + (microbatches - 1) * self.step + self.last_step
         return np.asarray(steps + microbatches * (self.input_forward + self.input_backward))
@@ -88,14 +90,19 @@ class SplitVocabulary:
         return SplitVocabulary(**{name: getattr(self, name)[chosen] for name in self.__slots__})
 
 
-def split_vocabulary(model: Model, job: Job, columns: Columns, system: System) -> SplitVocabulary:
-    """Price the passes of every configuration in ``columns``."""
+def split_vocabulary(
+    model: Model, job: Job, columns: Columns, system: System, rows: Column | None = None
+) -> SplitVocabulary:
+    """Price the passes of every configuration in ``columns``, with ``rows`` of each embedding on a rank, [n], or the
+    even share. Of a GEMM and of memory traffic the seconds are convex in the rows, from one row on: the mean over
+    stages is at least that of even shares."""
     if not columns.vocabulary.any():
         return SplitVocabulary(**dict.fromkeys(SplitVocabulary.__slots__, np.zeros(len(columns))))
     method, calibration, gpu = columns.vocabulary, system.calibration, system.cluster.gpu
     shards = Shards(**{name: getattr(columns, name) for name in Shards.__slots__})
     build = LayerBuilder(model.hidden, job, shards, system)
-    rows = vocabulary_rows(model.vocabulary, columns.tp, columns.pp)
+    if rows is None:
+        rows = vocabulary_rows(model.vocabulary, columns.tp, columns.pp)
     logits, states = build.tokens * rows, build.local_tokens * model.hidden
     width = GRADIENT_BYTES[job.gradients]
 

@@ -62,7 +62,7 @@ def like_order(configuration: Configuration, microbatches: int) -> Order:
 def schedule_problem(step: StepModel, index: int, cut: Sequence[int]) -> ScheduleProblem:
     """Candidate ``index`` of ``step`` cut at ``cut``, whatever its order."""
     row, microbatches = step.columns.row(index), int(step.microbatches[index])
-    some = step.running(like_order(row, microbatches))
+    some = step.running(like_order(row, microbatches), step.rows)
     forward, recompute, input_grad, weight_grad = step.chunk_seconds(index, cut)
 
     def per_chunk(table: Callable[[StepModel], Column]) -> Column:
@@ -93,7 +93,8 @@ def _passes(step: StepModel, index: int, row: Configuration) -> VocabularyPasses
     methods: dict[str, Passes] = {"vocab-1": "vocab-1", "vocab-2": "vocab-2"}
     if row.vocabulary == "whole":
         return None
-    seconds = step.vocabulary.seconds(index, row.pp)
+    shares, _ = step.shares(index)
+    seconds = shares.seconds()
 
     def on_all(values: object) -> tuple[float, ...]:
         return tuple(np.asarray(values, dtype=np.float64).tolist())
@@ -107,7 +108,7 @@ def _passes(step: StepModel, index: int, row: Configuration) -> VocabularyPasses
         barrier_seconds=float(step.vocabulary.reduce[index]),
         broadcast_seconds=float(step.vocabulary.broadcast[index]),
         lookup_seconds=float(step.vocabulary.lookup[index]),
-        kept=(float(step.vocabulary.kept_bytes[index]),) * row.pp,
+        kept=on_all(shares.kept_bytes),
     )
 
 

@@ -231,7 +231,7 @@ class _Memory:
         types, body = self.chain.types, self.chain.body
         redone, kept = step.transient_bytes[types, index], step.kept.transient_bytes[types, index]
         merged = np.append(kept[:body], max(kept[body:-1].max(initial=0.0), redone[-1]))
-        self.most_kept, self.most_redone = _range_maxima(merged), _range_maxima(np.append(redone[:body], -np.inf))
+        self.most_kept, self.most_redone = range_maxima(merged), range_maxima(np.append(redone[:body], -np.inf))
         behind = step.kept.saved_bytes[types, index].copy()
         behind[0] = behind[-1] = 0.0  # of layers alone
         self.behind = np.concatenate([[0.0], np.cumsum(np.append(behind[:body], behind[body:].sum()))])
@@ -275,7 +275,7 @@ class _Memory:
         return found
 
 
-def _range_maxima(values: Column) -> Column:
+def range_maxima(values: Column) -> Column:
     """[n + 1, n + 1]: the largest of values a..b at [a, b], -inf where there is none."""
     ahead = np.arange(len(values))[None, :] >= np.arange(len(values) + 1)[:, None]
     running = np.maximum.accumulate(np.where(ahead, values[None, :], -np.inf), axis=1)

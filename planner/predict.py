@@ -22,12 +22,14 @@ class Prediction:
     """Modelled figures of one configuration; ``feasible`` says whether every stage fits in memory.
 
     ``shortfall_bytes``: how far the fullest stage is over its capacity, 0 when feasible.
-    ``boundaries``: where the chain is cut (see ``costmodels.step.price_step``). ``facets``: what kind
+    ``boundaries``: where the chain is cut, ``vocabulary_rows``: the stages' shares of a split vocabulary, None where
+    all hold the same (see ``costmodels.step.price_step``). ``facets``: what kind
     of configuration it is (see ``planner.uncertainty``).
     """
 
     configuration: Configuration
     boundaries: tuple[int, ...]
+    vocabulary_rows: tuple[int, ...] | None
     price: StepPrice
     tokens_per_second_per_gpu: float
     mfu: float
@@ -78,12 +80,16 @@ def predict(
         boundaries = even_boundaries(model, configuration)
     elif boundaries is None and split == "redistributed":
         boundaries = redistributed_boundaries(model, job, configuration)
-    if boundaries is None:
-        boundaries = pricing.best_boundaries(0) if split == "best" else pricing.balanced_boundaries(0)
-    price = price_cut(pricing.step, 0, boundaries)
+    rows = None
+    if boundaries is None and split == "best":
+        boundaries, rows = pricing.best_boundaries(0), pricing.rows(0)
+    elif boundaries is None:
+        boundaries = pricing.balanced_boundaries(0)
+    price = price_cut(pricing.step.running(None, rows), 0, boundaries)
     return Prediction(
         configuration=configuration,
         boundaries=boundaries,
+        vocabulary_rows=rows,
         price=price,
         tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
         mfu=mfu(model, job, cluster, price.step_seconds),

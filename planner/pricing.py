@@ -39,6 +39,7 @@ from planner.best_schedule import (
 from planner.interleaved import improve
 from planner.partition import Partition, exactly_cut
 from planner.plan.certificate import PROVEN_GAP
+from planner.shared_cut import may_be_uneven, shared_cut
 from solvers.chunk_memory import ChunkMemory
 from solvers.partition import bottleneck_partition, least_bottleneck
 from solvers.schedule.solve import solve_schedule
@@ -46,6 +47,9 @@ from solvers.search import Evaluated
 
 KEPT_PARTITIONS = 8
 """Partitions kept between ``sharpen`` and ``evaluate``: a few megabytes each."""
+
+WORTH = 1e-3
+"""Of a step: what uneven shares of a vocabulary must save, else stages hold the same."""
 
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
@@ -63,12 +67,14 @@ def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """A cut of the chain: ``boundaries`` None when no cut fits, then ``shortfall_bytes`` says by how much.
+    ``rows`` on each rank of every stage of a vocabulary split over them, None where all hold the same.
 
     ``lower_bound``: seconds that the step of no cut is below, inf where none is below this one's;
     ``priced``: how many cuts were.
     """
 
     boundaries: tuple[int, ...] | None
+    rows: tuple[int, ...] | None = None
     shortfall_bytes: float = 0.0
     lower_bound: float = float("inf")
     priced: int = 1
@@ -90,6 +96,7 @@ class Pricing:
         self.cluster, self.model, self.columns = cluster, model, columns
         self.step = StepModel(model, cluster, job, calibration, columns)
         self.exact = exactly_cut(self.step)
+        self.uneven = may_be_uneven(self.step)
         self.least_seconds = np.zeros(0)
         """What no cut of each candidate is below, whether it fits or not: once ``coarse_bounds`` were."""
         self.cuts: dict[int, Cut] = {}
@@ -144,8 +151,10 @@ class Pricing:
         some_stage = np.ceil(step.chain.decoder_layers / p) * lightest + host
         ramped = np.where(step.columns.vp == 1, plain, interleaved)
         pipeline = np.maximum(np.where(step.columns.splits_backward, split_backward, ramped), m * some_stage)
-        # with a split vocabulary the ramp is not counted: what each stage computes bounds it
-        busy = np.maximum(total / p * m, m * some_stage) + step.vocabulary.busy_seconds(m)
+        # with a split vocabulary the ramp is not counted: what stages compute bounds it, on average where the one
+        # with most layers may have least of the vocabulary (``split_vocabulary``: even shares take least in all)
+        split = step.vocabulary.busy_seconds(m)
+        busy = np.maximum(total / p * m + split, m * some_stage + np.where(may_be_uneven(step), 0.0, split))
         pipeline = np.where(step.columns.vocabulary == 0, pipeline, busy)
         dense, experts = step.parameters
         update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
@@ -177,7 +186,8 @@ class Pricing:
         largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
         in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
         transient = step.kept.transient_bytes[kinds].min(axis=0)
-        fixed = step.calibration.workspace_bytes + transient + step.vocabulary_bytes
+        even = np.maximum(transient, step.vocabulary.step_bytes) + step.vocabulary_bytes
+        fixed = step.calibration.workspace_bytes + np.where(may_be_uneven(step), transient, even)
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
         ending = np.where(columns.turns_back, 0, columns.pp - 1)
@@ -207,7 +217,8 @@ class Pricing:
         for start in range(0, len(self.columns), BATCH):
             step = self.step.take(np.arange(start, min(start + BATCH, len(self.columns))))
             held = step.chain.counts @ (step.state.total + step.saved_bytes) / step.columns.pp + step.vocabulary_bytes
-            body = step.calibration.workspace_bytes + step.kept.transient_bytes[1:-1].min(axis=0)
+            transient = step.kept.transient_bytes[1:-1].min(axis=0)
+            body = step.calibration.workspace_bytes + np.maximum(transient, step.vocabulary.step_bytes)
             allocated = np.maximum(held, step.state.total[-1] + step.logit_bytes) + body
             found.append(allocated)
         return np.concatenate(found) * (1 + self.step.calibration.allocator_fraction) + (
@@ -221,19 +232,25 @@ class Pricing:
         cut = self.cut(index)
         if cut.boundaries is None:
             return self.cluster.capacity_bytes + cut.shortfall_bytes
-        return max(stage.peak_bytes for stage in self.step.take(np.array([index])).memory(0, cut.boundaries))
+        step = self._stepping(index)
+        if self.made_to_order[index]:
+            return self.cluster.capacity_bytes + self._over_with_one(step, 0, cut.boundaries)
+        return max(stage.peak_bytes for stage in step.memory(0, cut.boundaries))
 
     # -- 2: one candidate at a time ---------------------------------------------------------
 
     def refine(self, indices: NDArray[np.int64]) -> Column:
         """A lower bound on the evaluated step of each candidate; inf if no cut fits, or its own does not."""
         step = self.step.take(indices)
-        return np.array(
-            [
-                self._of_any_cut(step, i) if self.exact[index] else self._of_own_cut(step, i, int(index))
-                for i, index in enumerate(indices)
-            ]
-        )
+        coarse, fits = self._coarse(step)
+        return np.array([self._refined(step, i, int(index), coarse, fits) for i, index in enumerate(indices)])
+
+    def _refined(self, step: StepModel, i: int, index: int, coarse: Column, fits: NDArray[np.bool_]) -> float:
+        if self.exact[index]:
+            return self._of_any_cut(step, i)
+        if self.uneven[index]:  # cut and shares together take too long for all that are refined
+            return float(coarse[i]) if fits[i] else float("inf")
+        return self._of_own_cut(step, i, index)
 
     def _of_any_cut(self, step: StepModel, i: int) -> float:
         """The least bottleneck of ``_turn_costs``. Where some layers are recomputed, here none is as to
@@ -288,8 +305,9 @@ class Pricing:
     def sharpen(self, index: int) -> float:
         """A tighter bound than ``refine``'s; inf if no cut fits."""
         if self.made_to_order[index]:
-            step = self.step.take(np.array([index]))
-            cut = self.boundaries(index)
+            if (cut := self.cut(index).boundaries) is None:
+                return float("inf")
+            step = self._stepping(index)
             problem = schedule_problem(step, 0, cut)
             if any(need > cap for need, cap in zip(problem.least_memory(), problem.memory_cap, strict=True)):
                 return float("inf")
@@ -299,8 +317,7 @@ class Pricing:
     def make_order(self, index: int, seconds: float | None = None, seed: int = 0) -> None:
         """Make the order of a candidate whose schedule is ``best``: quickly, or within ``seconds``, and then no
         worse than the one it has."""
-        step = self.step.take(np.array([index]))
-        problem = schedule_problem(step, 0, self.boundaries(index))
+        problem = schedule_problem(self._stepping(index), 0, self.boundaries(index))
         known, made = hints(problem), self.made.get(index)
         if made is not None and seconds is not None:
             known.append(orders_in(problem, made.order))
@@ -346,10 +363,50 @@ class Pricing:
     def cut(self, index: int) -> Cut:
         """The candidate's cut, worked out once: the best of all, or its own."""
         if index not in self.cuts:
-            self.cuts[index] = (
-                self._best_cut(index) if self.exact[index] else self._cut(self.step.take(np.array([index])), 0)
-            )
+            found = self._best_cut if self.exact[index] else self._shared if self.uneven[index] else self._by_rule_alone
+            self.cuts[index] = found(index)
         return self.cuts[index]
+
+    def _by_rule_alone(self, index: int) -> Cut:
+        return self._cut(self.step.take(np.array([index])), 0)
+
+    def _shared(self, index: int) -> Cut:
+        """Of a vocabulary split over the stages: the rule's cut with even shares, unless a cut and shares chosen
+        together, or shares for the rule's cut, save enough."""
+        step = self.step.take(np.array([index]))
+        even, among = self._cut(step, 0), self._balanced(step, 0, memory=None)[0]
+        best, least = even, self._seconds_of_cut(step, even) * (1 - WORTH)
+        for at in (None, even.boundaries or among):
+            found = self._with_shares(step, at)
+            seconds = self._seconds_of_cut(step, found)
+            if seconds < least:
+                best, least = found, seconds
+        return best
+
+    def _with_shares(self, step: StepModel, among: tuple[int, ...] | None) -> Cut:
+        """Memory is first left out where the shares' own rules for it do not apply (``_cut``)."""
+        unruled = bool(step.partly[0] or step.columns.splits_backward[0])
+        order = like_order(step.columns.row(0), int(step.microbatches[0]))
+        found = Cut(boundaries=None, shortfall_bytes=float("inf"))
+        for memory in (False, True) if unruled else (True,):
+            shared = shared_cut(step, 0, order, among=among, memory=memory)
+            if shared is not None and found.boundaries is None:
+                found = self._checked(step.running(None, shared.rows), 0, shared.boundaries)
+        return found
+
+    def _seconds_of_cut(self, step: StepModel, cut: Cut) -> float:
+        """Of a single candidate's step under a cut; where its order is still to be made, at the least."""
+        if cut.boundaries is None:
+            return float("inf")
+        step = step.running(None, cut.rows)
+        if step.columns.schedule[0] == PIPELINE_SCHEDULES.index("best"):
+            makespan = makespan_of_any_order(schedule_problem(step, 0, cut.boundaries))
+            return self._of_any_order(step, 0, cut.boundaries, makespan)
+        return price_cut(step, 0, cut.boundaries).step_seconds
+
+    def _stepping(self, index: int, order: Order | None = None) -> StepModel:
+        """The prices of one candidate, its stages holding the shares that go with its cut."""
+        return self.step.take(np.array([index])).running(order, self.cut(index).rows)
 
     def _best_cut(self, index: int) -> Cut:
         partition = self._partition(index)
@@ -420,7 +477,10 @@ class Pricing:
             over = self._over_with_one(step, i, boundaries)
         else:
             over = max(stage.peak_bytes for stage in step.memory(i, boundaries)) - self.cluster.capacity_bytes
-        return Cut(boundaries=boundaries) if over <= 0 else Cut(boundaries=None, shortfall_bytes=over)
+        if over > 0:
+            return Cut(boundaries=None, shortfall_bytes=over)
+        rows = None if step.rows is None else tuple(int(own) for own in step.rows)
+        return Cut(boundaries=boundaries, rows=rows)
 
     def _over_with_one(self, step: StepModel, i: int, boundaries: tuple[int, ...]) -> float:
         """Bytes that the fullest stage lacks to run one micro-batch after the other."""
@@ -458,12 +518,13 @@ class Pricing:
     def _chunk_memory(self, step: StepModel, i: int) -> ChunkMemory:
         stages = int(step.columns.pp[i])
         transient = np.minimum(step.transient_bytes, step.kept.transient_bytes)
+        transient = np.maximum(transient, step.vocabulary.step_bytes)
         fixed = np.full(stages, step.calibration.workspace_bytes + step.vocabulary_bytes[i])
         fixed[-1] += step.logit_bytes[i]
         in_flight = np.minimum(int(step.microbatches[i]), stages - np.arange(stages))
         activations = self._items(step, i, step.saved_bytes)
         if step.columns.vocabulary[i]:
-            in_flight = peak_live_counts(step.order(i))
+            in_flight = peak_live_counts(like_order(step.columns.row(i), int(step.microbatches[i])))
         if step.columns.splits_backward[i]:
             in_flight, activations = self._split_activations(step, i)
         return ChunkMemory(
@@ -491,8 +552,11 @@ class Pricing:
     def price(self, index: int) -> StepPrice:
         """Full price under the candidate's cut, which it must have, and the order made for it, if one was."""
         made = self.made.get(index)
-        step = self.step.take(np.array([index])).running(made.order if made else None)
-        return price_cut(step, 0, self.boundaries(index))
+        return price_cut(self._stepping(index, made.order if made else None), 0, self.boundaries(index))
+
+    def rows(self, index: int) -> tuple[int, ...] | None:
+        """What each rank of every stage holds of a split vocabulary; None where all hold the same."""
+        return self.cut(index).rows
 
     def boundaries(self, index: int) -> tuple[int, ...]:
         """Where the candidate's chain is cut; some cut must fit."""
@@ -515,8 +579,8 @@ class Pricing:
         value, made = self.price(index).step_seconds, self.made[index]
         if made.makespan_seconds <= made.lower_bound * (1 + PROVEN_GAP):
             return self._noted(index, value, value)
-        step = self.step.take(np.array([index]))
-        return self._noted(index, value, self._of_any_order(step, 0, self.boundaries(index), made.lower_bound))
+        least = self._of_any_order(self._stepping(index), 0, self.boundaries(index), made.lower_bound)
+        return self._noted(index, value, least)
 
     def _noted(self, index: int, value: float, least: float) -> Evaluated:
         self._least[index] = min(value, least)
@@ -548,7 +612,7 @@ def _busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, we
     held = [np.flatnonzero(stage == own) for own in range(int(step.columns.pp[i]))]
     work = np.array([m * (forward + input_grad + weight_grad)[own].sum() for own in held])
     if step.columns.vocabulary[i]:
-        return float((work + step.vocabulary.busy_seconds(step.microbatches)[i]).max())
+        return float((work + step.shares(i)[0].busy_seconds(m)).max())
     turns = forward.sum() + input_grad.sum() + 2 * links.sum() + weight_grad[0]
     return float(max((work + [before[own].min() for own in held]).max(), turns))
 

@@ -140,6 +140,7 @@ def solve(
             gap=options.gap,
         ),
         operations=written(order) if order is not None else None,
+        vocabulary_rows=pricing.rows(best),
     )
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
@@ -188,6 +189,7 @@ def _alternative(pricing: Pricing, winner: StepPrice, other: int) -> Alternative
         peak_memory_bytes=loser.peak_bytes,
         best_seconds=winner.step_seconds,
         reason=why_slower(winner, loser),
+        vocabulary_rows=pricing.rows(other),
     )
 
 

@@ -1,15 +1,16 @@
 """Splits a chain of items into contiguous chunks and shares a divisible load among them, together.
 
 Chunk j holds items b_j ... b_{j+1} - 1 and u_j of U equal units (blocks of rows of a vocabulary that is
-split over all pipeline devices). With l_j(a, b) and m_j(a, b) the seconds and bytes of the items, s_j(u) the
-seconds of u units (growing with u), r_j the bytes of one and M_j the cap, choose boundaries and units to
+split over all pipeline devices). With l_j(a, b) the seconds of the items, s_j(u) those of u units (growing
+with u), M_j the cap, and at each moment i that may be the peak m_ij(a, b) the bytes of the items and r_ij those of
+a unit, choose boundaries and units to
 
     minimise  max_j  l_j(b_j, b_{j+1}) + s_j(u_j)
-    such that sum_j u_j = U,  u_j >= 0,  m_j(b_j, b_{j+1}) + r_j u_j <= M_j,  no chunk empty.
+    such that sum_j u_j = U,  u_j >= 0,  m_ij(b_j, b_{j+1}) + r_ij u_j <= M_j,  no chunk empty.
 
 For a threshold z chunk j over items a..b takes at most
 
-    n_j(a, b) = min(largest u with s_j(u) <= z - l_j(a, b), (M_j - m_j(a, b)) / r_j)
+    n_j(a, b) = min(largest u with s_j(u) <= z - l_j(a, b), min_i (M_j - m_ij(a, b)) / r_ij)
 
 units, -inf where it lacks even seconds or bytes for its items. Boundaries matter to the rest through
 the sum of n_j alone, so that best_{j+1}(e) = max over a < e of best_j(a) + n_j(a, e) decides exactly whether
@@ -54,8 +55,9 @@ def shared_partition(
     ``load_seconds`` and ``load_bytes`` are [chunks, items + 1, items + 1]: of chunk j holding items a..b - 1
     at [j, a, b], read above the diagonal, growing with b and falling with a. ``unit_seconds`` is
     [chunks, U + 1]: seconds of 0, 1, ... U units, never falling; the units to be shared are U.
-    ``unit_bytes`` and ``cap_bytes`` are [chunks] or one figure. Of equally good answers the units are those of
-    the most even busy times. ``infeasible`` where memory rules out every answer.
+    ``unit_bytes`` and ``cap_bytes`` are [chunks] or one figure. Where several moments may be the peak,
+    ``load_bytes`` and ``unit_bytes`` have one more axis for them, in front. Of equally good answers the
+    units are those of the most even busy times. ``infeasible`` where memory rules out every answer.
     Raises ``ValueError`` for wrong shapes, negative or undefined figures, or a falling ``unit_seconds``.
     """
     began = time.perf_counter()
@@ -119,26 +121,30 @@ class _Question:
             raise ValueError(f"unit_seconds: shape {self.unit_seconds.shape} must be ({chunks} chunks, units + 1)")
         if (np.diff(self.unit_seconds, axis=1) < 0).any():
             raise ValueError("unit_seconds: more units must not take less time")
-        self.bytes = np.broadcast_to(np.asarray(load_bytes, dtype=np.float64), self.load.shape)
-        self.unit_bytes = np.broadcast_to(np.asarray(unit_bytes, dtype=np.float64), (chunks,))
+        held, each = (np.asarray(values, dtype=np.float64) for values in (load_bytes, unit_bytes))
+        moments = max(len(held) if held.ndim == 4 else 1, len(each) if each.ndim == 2 else 1)
+        held = np.broadcast_to(held, (moments, *self.load.shape))
+        each = np.broadcast_to(each, (moments, chunks))
         caps = np.broadcast_to(np.asarray(cap_bytes, dtype=np.float64), (chunks,))
         self.valid = np.triu(np.ones((ends, ends), dtype=np.bool_), 1)
         for name, values in (
             ("load_seconds", self.load[:, self.valid]),
-            ("load_bytes", self.bytes[:, self.valid]),
+            ("load_bytes", held[..., self.valid]),
             ("unit_seconds", self.unit_seconds),
-            ("unit_bytes", self.unit_bytes),
+            ("unit_bytes", each),
             ("cap_bytes", caps),
         ):
             if not (values >= 0).all():
                 raise ValueError(f"{name}: {values.min()} must not be negative or undefined")
         self.units = self.unit_seconds.shape[1] - 1
-        room = np.where(np.isinf(caps), np.inf, caps * (1 + TOLERANCE))[:, None, None] - self.bytes
-        self.by_bytes = self._fitting(room)
+        self.alike = all((table == table[0]).all() for table in (self.load, self.unit_seconds))
+        caps = np.where(np.isinf(caps), np.inf, caps * (1 + TOLERANCE))[:, None, None]
+        fitting = [self._fitting(caps - items, unit) for items, unit in zip(held, each, strict=True)]
+        self.by_bytes: Floats = np.minimum.reduce(fitting)
 
-    def _fitting(self, room: Floats) -> Floats:
+    def _fitting(self, room: Floats, unit_bytes: Floats) -> Floats:
         """[chunks, ends, ends]: units whose bytes fit, at most all; -inf where the items' do not."""
-        per_unit = self.unit_bytes[:, None, None]
+        per_unit = unit_bytes[:, None, None]
         whole = np.full(room.shape, float(self.units))
         np.divide(room, per_unit, out=whole, where=(per_unit > 0) & np.isfinite(room))
         fitting = np.minimum(np.floor(whole), self.units)
@@ -150,9 +156,11 @@ class _Question:
         best = np.full(ends, -np.inf)
         best[0] = 0.0
         came_from, taken = np.zeros((chunks, ends), dtype=np.intp), np.empty((chunks, ends, ends))
+        by_seconds = np.empty(0)
         for chunk in range(chunks):
-            room = threshold * (1 + TOLERANCE) - self.load[chunk]
-            by_seconds = np.searchsorted(self.unit_seconds[chunk], room, side="right") - 1.0
+            if not (chunk and self.alike):
+                room = threshold * (1 + TOLERANCE) - self.load[chunk]
+                by_seconds = np.searchsorted(self.unit_seconds[chunk], room, side="right") - 1.0
             taken[chunk] = np.where(by_seconds >= 0, np.minimum(by_seconds, self.by_bytes[chunk]), -np.inf)
             total = best[:, None] + taken[chunk]
             came_from[chunk] = total.argmax(axis=0)
@@ -172,15 +180,32 @@ class _Question:
         """Unit after unit to the chunk that is then least busy, none above ``most``."""
         chunks = range(len(most))
         load = self.load[chunks, boundaries[:-1], boundaries[1:]]
-        given = np.zeros(len(most), dtype=np.int64)
-        queue = [(float(load[j] + self.unit_seconds[j, 1]), j) for j in chunks if most[j]] if self.units else []
+        given = self._below(load, most)
+        queue = [(float(load[j] + self.unit_seconds[j, given[j] + 1]), j) for j in chunks if given[j] < most[j]]
         heapq.heapify(queue)
-        for _ in range(self.units):
+        for _ in range(self.units - int(given.sum())):
             _, j = heapq.heappop(queue)
             given[j] += 1
             if given[j] < most[j]:
                 heapq.heappush(queue, (float(load[j] + self.unit_seconds[j, given[j] + 1]), j))
         return given
+
+    def _below(self, load: Floats, most: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What each chunk takes while busy below a level that the units do not all fit under: most of them."""
+        low, high = 0.0, float(load.max() + self.unit_seconds.max())
+        found = np.zeros(len(most), dtype=np.int64)
+        for _ in range(HALVINGS):
+            level = (low + high) / 2
+            under = [
+                np.searchsorted(row, level - own, side="left") - 1
+                for row, own in zip(self.unit_seconds, load, strict=True)
+            ]
+            given = np.clip(under, 0, most)
+            if given.sum() <= self.units:
+                low, found = level, given
+            else:
+                high = level
+        return found
 
     def value(self, answer: SharedPartition) -> float:
         chunks = np.arange(len(self.load))

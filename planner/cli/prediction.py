@@ -23,6 +23,7 @@ def as_mapping(found: "Prediction") -> dict[str, Any]:
         "shortfall_bytes": found.shortfall_bytes,
         "uncertainty": found.uncertainty.around(found.step_seconds, found.peak_memory_bytes),
         "boundaries": list(found.boundaries),
+        **({"vocabulary_rows": list(found.vocabulary_rows)} if found.vocabulary_rows else {}),
         "price": plain(found.price),
     }
 
@@ -79,5 +80,10 @@ def spread_lines(found: "Uncertainty | Intervals", label: str) -> list[str]:
 
 def _vocabulary(price: "StepPrice") -> list[str]:
     """A line where the vocabulary is split over the stages."""
-    seconds = max(stage.vocabulary_seconds for stage in price.stages)
-    return [f"Vocabulary   {seconds:.4g} s of each stage's step, split over the stages"] if seconds else []
+    seconds = [stage.vocabulary_seconds for stage in price.stages]
+    if not max(seconds):
+        return []
+    each = f"{max(seconds):.4g} s of each"
+    if min(seconds) < max(seconds):
+        each = f"{min(seconds):.4g} to {max(seconds):.4g} s of a"
+    return [f"Vocabulary   {each} stage's step, split over the stages"]

@@ -49,7 +49,7 @@ def _device_events(step: SimulatedStep, device: int) -> Iterator[dict[str, Any]]
             "args": {"pass": letter, "chunk": chunk, "microbatch": microbatch},
         }
     seconds, alive = memory_over_time(order, timeline, device, step.activation_bytes, step.weight_grad_bytes)
-    alive = alive + step.constant_bytes
+    alive = alive + step.constant_bytes[device]
     counter = {"ph": "C", "name": "activation bytes", **place}
     before = None
     for moment, value in zip(seconds.tolist(), alive.tolist(), strict=True):

@@ -18,13 +18,13 @@ from planner.plan import Plan
 class SimulatedStep:
     """``timeline`` of one cost vector; ``activation_bytes`` [chunks]: what one micro-batch keeps in each until its
     backward pass, ``weight_grad_bytes``: from its input gradient to its weight gradient, where these run apart;
-    ``constant_bytes``: kept on every stage through the whole step."""
+    ``constant_bytes`` [stages]: kept through the whole step."""
 
     order: Order
     timeline: Timeline
     activation_bytes: NDArray[np.float64]
     weight_grad_bytes: NDArray[np.float64]
-    constant_bytes: float
+    constant_bytes: NDArray[np.float64]
 
 
 def simulated_step(plan: Plan) -> SimulatedStep:
@@ -32,7 +32,7 @@ def simulated_step(plan: Plan) -> SimulatedStep:
     which a plan does not list, are priced again from its inputs."""
     order, cut = order_of(plan), plan.boundaries()
     inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
-    step = StepModel(*inputs, Columns.of([plan.configuration()])).running(order)
+    step = StepModel(*inputs, Columns.of([plan.configuration()])).running(order, plan.vocabulary_rows())
     chunks = chunks_of(plan)
     timeline = step.timeline(
         0,
@@ -49,5 +49,5 @@ def simulated_step(plan: Plan) -> SimulatedStep:
         timeline=timeline,
         activation_bytes=per_chunk(lambda model: model.saved_bytes),
         weight_grad_bytes=per_chunk(lambda model: model.weight_grad_bytes),
-        constant_bytes=float(step.vocabulary.kept_bytes[0]),
+        constant_bytes=step.shares(0)[0].kept_bytes,
     )

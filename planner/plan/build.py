@@ -14,7 +14,7 @@ from costmodels.flops import mfu, model_flops
 from costmodels.hardware import Cluster
 from costmodels.placement import placement_of, schedule_of, stage_of_chunk
 from costmodels.price import StagePrice, StepPrice
-from costmodels.sharding import vocabulary_rows
+from costmodels.sharding import vocabulary_rows as even_rows
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.inputs import ModelInput, PlanOptions
@@ -34,16 +34,27 @@ def build_plan(
     certificate: Certificate,
     options: PlanOptions | None = None,
     operations: Sequence[str] | None = None,
+    vocabulary_rows: Sequence[int] | None = None,
 ) -> Plan:
     """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
 
     ``boundaries`` are pp x vp + 1 indices into the chain (embedding, decoder layers,
     multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments. The certificate's scope is
     written from ``options``. ``operations``: of each stage, where ``schedule`` is ``best`` (``planner.plan.order``).
+    ``vocabulary_rows`` on each rank of every stage of a vocabulary split over them, None for even shares.
     """
     options = options or PlanOptions()
     stages = [
-        _stage(cluster, model, configuration, boundaries, stage, priced) for stage, priced in enumerate(price.stages)
+        _stage(
+            cluster,
+            model,
+            configuration,
+            boundaries,
+            stage,
+            priced,
+            vocabulary_rows[stage] if vocabulary_rows else None,
+        )
+        for stage, priced in enumerate(price.stages)
     ]
     microbatches = configuration.microbatches(job.global_batch)
     document = {
@@ -115,6 +126,7 @@ def _stage(
     boundaries: Sequence[int],
     stage: int,
     price: StagePrice,
+    own_rows: int | None,
 ) -> dict[str, Any]:
     own = np.flatnonzero(stage_of_chunk(configuration) == stage).tolist()
     chunks = [
@@ -124,7 +136,7 @@ def _stage(
     capacity = cluster.capacity_bytes
     split = configuration.vocabulary != "whole"
     shares = configuration.pp if split else 1
-    rows = int(vocabulary_rows(model.vocabulary, np.array(configuration.tp), shares))
+    rows = own_rows or int(even_rows(model.vocabulary, np.array(configuration.tp), shares))
     memory = {name: value for name, value in asdict(price.memory).items() if name != "in_flight"}
     return {
         "stage": stage,

@@ -89,13 +89,19 @@ class ScheduleProof(Strict):
 
 
 class Alternative(Degrees):
-    """A configuration that lost, cut at ``boundaries`` of the chain: by how much, and why."""
+    """A configuration that lost, cut at ``boundaries`` of the chain: by how much, and why. ``vocabulary_rows`` on
+    each rank of every stage of a vocabulary split over them in shares of their own; absent where there are none."""
 
     boundaries: tuple[Index, ...]
+    vocabulary_rows: tuple[Count, ...] | None = None
     step_seconds: Amount
     peak_memory_bytes: Amount
     slower_by: float
     reason: str
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "vocabulary_rows" or value is not None}
 
     @classmethod
     def of(
@@ -107,11 +113,13 @@ class Alternative(Degrees):
         peak_memory_bytes: float,
         best_seconds: float,
         reason: str,
+        vocabulary_rows: Iterable[int] | None = None,
     ) -> "Alternative":
         """``best_seconds``: the step time of the plan it lost to."""
         return cls(
             **asdict(configuration),
             boundaries=tuple(int(b) for b in boundaries),
+            vocabulary_rows=None if vocabulary_rows is None else tuple(vocabulary_rows),
             step_seconds=float(step_seconds),
             peak_memory_bytes=float(peak_memory_bytes),
             slower_by=float(step_seconds) / best_seconds - 1.0,

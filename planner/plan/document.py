@@ -116,6 +116,12 @@ class Plan(Strict):
             cut.append(cut[-1] + chunk.items)
         return tuple(cut)
 
+    def vocabulary_rows(self) -> tuple[int, ...] | None:
+        """Rows of each embedding on every rank of the stages of a vocabulary split over them, where these hold
+        shares of their own; None where all hold the same, or the vocabulary is whole."""
+        rows = tuple(stage.vocabulary.output_rows for stage in self.stages)
+        return rows if self.parallelism.vocabulary in ("vocab-1", "vocab-2") and len(set(rows)) > 1 else None
+
 
 def plan_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the plan document."""

@@ -38,7 +38,8 @@ class Chunk(Strict):
 
 
 class VocabularyShard(Strict):
-    """Padded rows of the input and the output embedding on each rank of the stage; 0: none."""
+    """Padded rows of the input and the output embedding on each rank of the stage; 0: none. Split over the stages,
+    all of them as many, or (not interlaced) a share of its own."""
 
     input_rows: Count
     output_rows: Count

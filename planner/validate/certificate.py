@@ -7,6 +7,7 @@ from planner.plan.certificate import EVERY_CUT, PROVEN_GAP, scope
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
 from planner.validate.prices import price_again
+from planner.validate.structure import check_rows, vocabulary_share
 
 PATH = "/certificate"
 
@@ -159,6 +160,7 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
         for name, message in dict.fromkeys(found):
             report.add("alternatives.legal", f"{path}/{name}", message, found=getattr(configuration, name))
         legal = not found and _check_cut(plan, alternative, path, report)
+        legal = legal and _check_rows(plan, alternative, path, report)
         _check_figures(plan, alternative, path, report)
         if legal:
             _check_price(plan, alternative, path, report)
@@ -189,6 +191,21 @@ def _check_cut(plan: Plan, alternative: Alternative, path: str, report: Report) 
     return whole
 
 
+def _check_rows(plan: Plan, alternative: Alternative, path: str, report: Report) -> bool:
+    """Uneven shares of a vocabulary: where stages may have them, one a stage, covering it."""
+    rows, path = alternative.vocabulary_rows, f"{path}/vocabulary_rows"
+    if rows is None:
+        return True
+    may = alternative.vocabulary in ("vocab-1", "vocab-2") and len(rows) == alternative.pp
+    report.require(
+        may, "alternatives.vocabulary", path, "one figure a stage, of vocab-1 or vocab-2; else absent", list(rows)
+    )
+    if may:
+        even = vocabulary_share(plan.model().vocabulary, alternative.configuration())
+        check_rows(rows, even, "alternatives.vocabulary", path, report)
+    return may
+
+
 def _check_figures(plan: Plan, alternative: Alternative, path: str, report: Report) -> None:
     value, cluster = plan.certificate.value, plan.cluster()
     report.require(
@@ -217,7 +234,14 @@ def _check_figures(plan: Plan, alternative: Alternative, path: str, report: Repo
 
 
 def _check_price(plan: Plan, alternative: Alternative, path: str, report: Report) -> None:
-    price = price_again(plan, alternative.configuration(), alternative.boundaries, path, report)
+    price = price_again(
+        plan,
+        alternative.configuration(),
+        alternative.boundaries,
+        path,
+        report,
+        vocabulary_rows=alternative.vocabulary_rows,
+    )
     if price is None:
         return
     expected = {"step_seconds": price.step_seconds, "peak_memory_bytes": price.peak_bytes}

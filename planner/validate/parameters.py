@@ -19,8 +19,9 @@ def stage_parameters(model: Model, configuration: Configuration, stage: Stage) -
     experts = 0.0
     rows = vocabulary_share(model.vocabulary, c)
     split = c.vocabulary != "whole"
+    held = stage.vocabulary.input_rows + stage.vocabulary.output_rows
     apart = c.pp > 1 and c.schedule not in V_SHAPED
-    dense = 2.0 * rows * hidden * split
+    dense = float(held * hidden * split)
     if split:
         rows = 0  # on every stage, counted above
     for chunk in stage.chunks:

@@ -24,7 +24,15 @@ MEMORY_ITEMS = ("weights", "gradients", "optimizer", "activations", "workspace",
 
 def check_prices(plan: Plan, report: Report) -> None:
     """Price the plan's own cut and compare every figure; the structure must already hold."""
-    price = price_again(plan, plan.configuration(), plan.boundaries(), "/stages", report, own=True)
+    price = price_again(
+        plan,
+        plan.configuration(),
+        plan.boundaries(),
+        "/stages",
+        report,
+        own=True,
+        vocabulary_rows=plan.vocabulary_rows(),
+    )
     if price is None:
         return
     total = {name: getattr(price, name) for name in STEP_FIGURES}
@@ -59,9 +67,10 @@ def price_again(
     report: Report,
     *,
     own: bool = False,
+    vocabulary_rows: Sequence[int] | None = None,
 ) -> StepPrice | None:
     """The price of a configuration cut at ``boundaries``; None, with a finding, when there is none. ``own``: it is
-    the plan's, which may write out its order."""
+    the plan's, which may write out its order; ``vocabulary_rows`` on each rank of every stage, if not even shares."""
     operations = configuration.microbatches(plan.job().global_batch) * (len(boundaries) - 1)
     if operations > MOST_OPERATIONS:
         report.add("price.size", path, f"over {MOST_OPERATIONS} operations a step: not simulated, not checked")
@@ -70,7 +79,7 @@ def price_again(
         with np.errstate(all="ignore"):
             order = order_of(plan) if own and plan.schedule.operations is not None else None
             inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
-            return price_step(*inputs, configuration, boundaries, order)
+            return price_step(*inputs, configuration, boundaries, order, vocabulary_rows)
     except Exception as error:  # whatever the inputs make the cost model do, the report goes on
         report.add("price.none", path, f"cannot be priced: {type(error).__name__}: {error}")
         return None

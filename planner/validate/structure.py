@@ -1,6 +1,7 @@
 """Degrees, ranks, schedule, and the cover of the model by chunks: everything that is counted."""
 
 import math
+from collections.abc import Sequence
 
 from costmodels.configuration import ALLOWABLE, Configuration
 from costmodels.recompute import FIT, NONE, first_layers
@@ -135,6 +136,9 @@ def _check_stages(plan: Plan, report: Report) -> None:
     degrees, model = plan.parallelism, plan.model()
     report.same("stages.count", "/stages", len(plan.stages), degrees.pp, "one stage per pipeline rank")
     rows, split = vocabulary_share(model.vocabulary, plan.configuration()), degrees.vocabulary != "whole"
+    uneven = plan.vocabulary_rows() is not None
+    if uneven:
+        _check_shares(plan, rows, report)
     for index, stage in enumerate(plan.stages):
         path = f"/stages/{index}"
         report.same("stages.order", f"{path}/stage", stage.stage, index, "stages are numbered in order")
@@ -146,6 +150,8 @@ def _check_stages(plan: Plan, report: Report) -> None:
             expected = [index, 2 * degrees.pp - 1 - index]
         report.same("stages.chunks", f"{path}/chunks", numbers, expected, rule)
         _check_recompute(stage, degrees.recompute, path, report)
+        if uneven:
+            continue
         expected_rows = {
             "input_rows": rows * (split or _holds(stage, "embedding")),
             "output_rows": rows * (split or _holds(stage, "head")),
@@ -157,6 +163,34 @@ def _check_stages(plan: Plan, report: Report) -> None:
             expected_rows,
             "vocabulary padded to a multiple of 128 tp, over the ranks that share it",
         )
+
+
+def _check_shares(plan: Plan, even: int, report: Report) -> None:
+    """Shares of its own on each stage: of both embeddings the same, by the rules of ``check_rows``."""
+    shares = [stage.vocabulary for stage in plan.stages]
+    check_rows([share.output_rows for share in shares], even, "stages.vocabulary", "/stages", report)
+    for index, share in enumerate(shares):
+        report.same(
+            "stages.vocabulary",
+            f"/stages/{index}/vocabulary/input_rows",
+            share.input_rows,
+            share.output_rows,
+            "as many rows of the input as of the output embedding",
+        )
+
+
+def check_rows(rows: Sequence[int], even: int, rule: str, path: str, report: Report) -> None:
+    """Rows a rank of stages that share a vocabulary unevenly: positive multiples of a unit, the largest power of two in
+    the even share up to 128, and in all as many as even shares, which cover the padded vocabulary."""
+    unit = min(even & -even, VOCABULARY_MULTIPLE)
+    report.require(
+        all(own > 0 and own % unit == 0 for own in rows),
+        rule,
+        path,
+        f"a stage holds a positive multiple of {unit} rows of the vocabulary",
+        list(rows),
+    )
+    report.same(rule, path, sum(rows), even * len(rows), "the stages' rows cover the padded vocabulary")
 
 
 def _check_recompute(stage: Stage, level: str, path: str, report: Report) -> None:

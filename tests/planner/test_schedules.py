@@ -119,7 +119,8 @@ def test_the_optimum_of_all_that_is_allowed_is_that_of_brute_force(instance: Ins
     prices = priced(instance)
     best = float("inf")
     for index in range(len(prices.columns)):
-        price = price_cut(prices.step, index, prices.best_boundaries(index))
+        step = prices.step.take(np.array([index])).running(None, prices.rows(index))
+        price = price_cut(step, 0, prices.best_boundaries(index))
         if price.peak_bytes <= instance.cluster.capacity_bytes:
             best = min(best, price.step_seconds)
     outcome = solve(*instance.parts, options=SolveOptions(pins=instance.pins, allow=BOTH, top_k=2))

@@ -59,6 +59,8 @@ def test_no_bound_exceeds_the_evaluated_step(method: str, memory_gb: int) -> Non
     least = prices.memory_bounds()
     for index in np.flatnonzero(np.isfinite(refined)):
         value = prices.evaluate(int(index)).value
+        if np.isinf(value):  # no cut with any shares was found to fit
+            continue
         assert coarse[index] <= value
         assert refined[index] <= value * (1 + 1e-12)
         assert least[index] <= prices.price(int(index)).peak_bytes

@@ -57,6 +57,25 @@ def test_200_random_instances_have_the_value_of_brute_force() -> None:
     assert binding > 10
 
 
+def test_of_several_moments_each_must_fit() -> None:
+    """By hand: layers of 10 s and 4 bytes, units of 1 s. Holding two layers, 10 bytes leave 2 units at the moment when
+    one takes 1, and one layer 3 at the moment when it takes 3 beside 1 byte more: 5 of 5 units, busy 13 and 22."""
+    load, held = tables(np.full((2, 3), 10.0)), tables(np.full((2, 3), 4.0))
+    moments = np.array([held, np.where(held > 4, 0.0, 1.0)]), np.array([[1.0, 1.0], [3.0, 3.0]])
+    found = shared_partition(
+        load, np.tile(np.arange(6.0), (2, 1)), load_bytes=moments[0], unit_bytes=moments[1], cap_bytes=10
+    )
+    assert found.choice is not None
+    assert found.value == 22
+    assert sorted(found.choice.units.tolist()) == [2, 3]
+    one = shared_partition(load, np.tile(np.arange(6.0), (2, 1)), load_bytes=held, unit_bytes=1.0, cap_bytes=10)
+    assert one.value == 20, "the first moment alone lets the lighter stage take all"
+    none = shared_partition(
+        load, np.tile(np.arange(7.0), (2, 1)), load_bytes=moments[0], unit_bytes=moments[1], cap_bytes=10
+    )
+    assert none.status == "infeasible"
+
+
 def test_a_stage_with_a_layer_less_takes_more_of_the_vocabulary() -> None:
     """5 layers of 10 s on 2 devices, 20 units of 1 s: 30 + 5 and 20 + 15 (even shares: 30 + 10)."""
     found = shared_partition(tables(np.full((2, 5), 10.0)), np.tile(np.arange(21.0), (2, 1)))
