@@ -100,6 +100,7 @@ def solve(
         evaluate=pricing.evaluate,
         sharpen=pricing.sharpen,
         keep=options.top_k,
+        best_only=pricing.made_to_order,
         gap=options.gap,
         stop=NoLimit() if left is None else MaxSeconds(left),
         on_progress=lambda p: tell(
@@ -159,7 +160,7 @@ def _certify(
     assert result.choice is not None
     counts, value, best = result.counts, winner.step_seconds, result.choice[0].candidate
     made = pricing.made.get(best)
-    others = [other.candidate for other in result.choice[1:] if not pricing.made_to_order[other.candidate]]
+    others = [other.candidate for other in result.choice[1:]]
     done = result.stop in ("exhausted", "gap")
     lower_bound = min(value, pricing.unproven_seconds if done and not options.gap else result.lower_bound)
     return Certificate.of(

@@ -5,7 +5,8 @@ value v_i, with c_i <= r_i <= s_i <= v_i. Whichever open candidate has the small
 sharpened, or evaluated if it has been. Proof of the result: every candidate that was not evaluated has a
 value of at least the smallest open bound; the search ends when that is at least the k-th best value seen,
 so no candidate left out belongs to the k best. A candidate may be a problem of its own whose best value
-is not proven: its evaluation then says what it is at least.
+is not proven: its evaluation then says what it is at least. Candidates that are costly to evaluate may count as the
+best or not at all: they are evaluated only while their bound is below the best value seen.
 """
 
 import heapq
@@ -63,6 +64,7 @@ def best_first(
     *,
     sharpen: Callable[[int], float] | None = None,
     keep: int = 1,
+    best_only: ArrayLike | None = None,
     gap: float = 0.0,
     stop: StoppingRule | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -72,7 +74,8 @@ def best_first(
     ``bounds`` [candidates] are coarse lower bounds, inf for an impossible candidate. ``refine`` maps
     indices to tighter bounds of the same length (inf: impossible), ``sharpen`` one index, before its
     evaluation, to a bound that is tighter still. ``evaluate`` gives a candidate's value (inf: infeasible),
-    or the best found for it with what it is at least. The search ends when no open bound is below
+    or the best found for it with what it is at least. ``best_only`` [candidates]: those that are ranked first or not at
+    all. The search ends when no open bound is below
     the ``keep``-th value less ``gap`` of it, when ``stop`` says so (after one evaluation, if there was none),
     or on Ctrl-C, which returns what was found. Only then is the status ``optimal`` when the gap is met.
 
@@ -87,7 +90,11 @@ def best_first(
     if not gap >= 0:
         raise ValueError(f"gap: {gap} must not be negative")
     began = time.perf_counter()
-    search = _Search(_defined("bounds", bounds), refine, sharpen, evaluate, keep)
+    coarse = _defined("bounds", bounds)
+    first_only = np.zeros(len(coarse), dtype=np.bool_) if best_only is None else np.asarray(best_only, dtype=np.bool_)
+    if first_only.shape != coarse.shape:
+        raise ValueError(f"best_only: shape {first_only.shape} for {len(coarse)} candidates")
+    search = _Search(coarse, refine, sharpen, evaluate, keep, first_only)
     why = _run(search, gap, stop or NoLimit(), on_progress)
     return search.result(why, gap, time.perf_counter() - began)
 
@@ -120,14 +127,20 @@ class _Search:
         sharpen: Callable[[int], float] | None,
         evaluate: Evaluate,
         keep: int,
+        best_only: NDArray[np.bool_],
     ) -> None:
         self.coarse, self.refine, self.sharpen, self.evaluate, self.keep = coarse, refine, sharpen, evaluate, keep
+        self.best_only = best_only
         finite = np.flatnonzero(coarse < np.inf)
         self.queue = finite[np.argsort(coarse[finite], kind="stable")]
         self.taken = 0
         self.refined: list[tuple[float, int, bool]] = []
         """Bound, candidate, and whether it may yet be sharpened."""
-        self.best: list[Ranked] = []
+        self.others: list[Ranked] = []
+        """The best of those that may be ranked anywhere."""
+        self.first: Ranked | None = None
+        """The best of those that may not."""
+        self.refinements = 0
         self.evaluated = self.infeasible = self.ruled_out = self.sharpened = 0
         self.unproven = float("inf")
 
@@ -138,12 +151,24 @@ class _Search:
         return min(self.next_coarse(), self.refined[0][0] if self.refined else np.inf)
 
     def worst_kept(self) -> float:
-        return self.best[-1].value if len(self.best) == self.keep else np.inf
+        return self.others[-1].value if len(self.others) == self.keep else np.inf
+
+    @property
+    def best(self) -> list[Ranked]:
+        if self.first is None or (self.others and not _before(self.first, self.others[0])):
+            return self.others
+        return [self.first, *self.others][: self.keep]
+
+    def least(self) -> float:
+        return self.best[0].value if self.best else np.inf
 
     def step(self) -> bool:
-        """Refines a batch, or sharpens or evaluates one candidate; whether it was the last."""
+        """Refines a batch, or drops, sharpens or evaluates one candidate; whether it was the last."""
         if self.next_coarse() < np.inf and (not self.refined or self.next_coarse() <= self.refined[0][0]):
             self._refine_batch()
+            return False
+        if self.best_only[self.refined[0][1]] and self.refined[0][0] >= self.least():
+            heapq.heappop(self.refined)
             return False
         if self.sharpen is not None and self.refined[0][2]:
             self._sharpen_first(self.sharpen)
@@ -161,6 +186,8 @@ class _Search:
     def _refine_batch(self) -> None:
         batch = self.queue[self.taken : self.taken + BATCH]
         batch = batch[self.coarse[batch] < self.worst_kept()]
+        end = self.taken + len(batch)
+        batch = batch[~self.best_only[batch] | (self.coarse[batch] < self.least())]
         bounds = self.coarse[batch]
         if self.refine is not None:
             tighter = _defined("refined bounds", self.refine(batch))
@@ -171,7 +198,8 @@ class _Search:
             if bound < np.inf:
                 heapq.heappush(self.refined, (bound, index, True))
         self.ruled_out += int(np.isinf(bounds).sum())
-        self.taken += len(batch)
+        self.refinements += len(batch)
+        self.taken = end
 
     def _sharpen_first(self, sharpen: Callable[[int], float]) -> None:
         bound, index, _ = self.refined[0]
@@ -193,12 +221,17 @@ class _Search:
         if value < bound - TOLERANCE * abs(bound):
             raise InadmissibleBoundError(f"candidate {index}: value {value!r} is below its bound {bound!r}")
         if value < np.inf:
-            ranked = sorted([*self.best, Ranked(index, value)], key=lambda r: (r.value, r.candidate))
-            self.best = ranked[: self.keep]
+            self._rank(Ranked(index, value))
         else:
             self.infeasible += 1
         self.evaluated += 1
         heapq.heappop(self.refined)
+
+    def _rank(self, found: Ranked) -> None:
+        if not self.best_only[found.candidate]:
+            self.others = sorted([*self.others, found], key=lambda r: (r.value, r.candidate))[: self.keep]
+        elif self.first is None or _before(found, self.first):
+            self.first = found
 
     def result(self, why: Stop, gap: float, seconds: float) -> SearchResult:
         open_bound = self.open_bound()
@@ -213,7 +246,7 @@ class _Search:
         counts = {
             "candidates": len(self.coarse),
             "impossible": len(self.coarse) - len(self.queue),
-            "refined": self.taken if self.refine is not None else 0,
+            "refined": self.refinements if self.refine is not None else 0,
             "refined_impossible": self.ruled_out,
             "sharpened": self.sharpened,
             "evaluated": self.evaluated,
@@ -230,6 +263,10 @@ class _Search:
             seconds=seconds,
             counts=counts,
         )
+
+
+def _before(one: Ranked, other: Ranked) -> bool:
+    return (one.value, one.candidate) < (other.value, other.candidate)
 
 
 def _defined(name: str, values: ArrayLike) -> Bounds:

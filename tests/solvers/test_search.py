@@ -185,3 +185,33 @@ def test_a_value_that_is_not_proven_leaves_a_gap() -> None:
     assert best_first([1, 3.5], None, lambda i: found[i], gap=0.25).status == "optimal"
     # a bound above the best value leaves none
     assert best_first([1, 2], None, lambda i: [Evaluated(4.0, 4.0), Evaluated(6.0, 5.0)][i]).status == "optimal"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.booleans()), min_size=1, max_size=12),
+    st.integers(1, 4),
+)
+def test_what_counts_as_the_best_alone_is_first_or_not_there(
+    candidates: list[tuple[int, int, bool]], keep: int
+) -> None:
+    """Second method: a sorted list; those that count as the best alone stand in it only in its first place."""
+    bounds = np.array([bound for bound, _, _ in candidates], dtype=np.float64)
+    values = bounds + [more for _, more, _ in candidates]
+    alone = np.array([flag for _, _, flag in candidates])
+    evaluated: list[int] = []
+
+    def evaluate(index: int) -> float:
+        if alone[index]:
+            assert all(values[before] > bounds[index] for before in evaluated), "it could still be the best"
+        evaluated.append(index)
+        return float(values[index])
+
+    found = best_first(bounds, None, evaluate, keep=keep, best_only=alone)
+    expected = sorted(values.tolist())[:1] + sorted(values[~alone].tolist())
+    if values[~alone].min(initial=np.inf) == values.min():
+        expected = expected[1:]
+    assert found.choice is not None
+    assert [ranked.value for ranked in found.choice] == expected[:keep]
+    assert found.status == "optimal"
+    assert found.counts["cut"] + found.counts["evaluated"] == len(candidates)
