@@ -28,6 +28,7 @@ from costmodels.price import StepPrice
 from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel, price_cut
 from costmodels.timeline import Order, least_alive, makespan_bound, peak_activation, peak_live_counts
+from costmodels.vocabulary import VOCAB_1
 from planner.best_schedule import (
     hints,
     like_order,
@@ -151,10 +152,11 @@ class Pricing:
         some_stage = np.ceil(step.chain.decoder_layers / p) * lightest + host
         ramped = np.where(step.columns.vp == 1, plain, interleaved)
         pipeline = np.maximum(np.where(step.columns.splits_backward, split_backward, ramped), m * some_stage)
-        # with a split vocabulary the ramp is not counted: what stages compute bounds it, on average where the one
-        # with most layers may have least of the vocabulary (``split_vocabulary``: even shares take least in all)
+        # a split vocabulary's passes are shared evenly on average, where the stage with most layers may have least of
+        # them (``split_vocabulary``: even shares take least in all)
         split = step.vocabulary.busy_seconds(m)
         busy = np.maximum(total / p * m + split, m * some_stage + np.where(may_be_uneven(step), 0.0, split))
+        busy = np.maximum(busy, _ramped_with_vocabulary(step, plain, counts @ forward, share))
         pipeline = np.where(step.columns.vocabulary == 0, pipeline, busy)
         dense, experts = step.parameters
         update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
@@ -395,13 +397,14 @@ class Pricing:
         return found
 
     def _seconds_of_cut(self, step: StepModel, cut: Cut) -> float:
-        """Of a single candidate's step under a cut; where its order is still to be made, at the least."""
+        """Of a single candidate's step under a cut; where its order is still to be made, while its busiest stage is."""
         if cut.boundaries is None:
             return float("inf")
         step = step.running(None, cut.rows)
         if step.columns.schedule[0] == PIPELINE_SCHEDULES.index("best"):
-            makespan = makespan_of_any_order(schedule_problem(step, 0, cut.boundaries))
-            return self._of_any_order(step, 0, cut.boundaries, makespan)
+            forward, recompute, input_grad, weight_grad = step.chunk_seconds(0, cut.boundaries)
+            busy = _busy_bound(step, 0, forward, recompute + input_grad, weight_grad)
+            return self._of_any_order(step, 0, cut.boundaries, busy)
         return price_cut(step, 0, cut.boundaries).step_seconds
 
     def _stepping(self, index: int, order: Order | None = None) -> StepModel:
@@ -615,6 +618,25 @@ def _busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, we
         return float((work + step.shares(i)[0].busy_seconds(m)).max())
     turns = forward.sum() + input_grad.sum() + 2 * links.sum() + weight_grad[0]
     return float(max((work + [before[own].min() for own in held]).max(), turns))
+
+
+def _ramped_with_vocabulary(step: StepModel, plain: Column, forward: Column, share: Column) -> Column:
+    """``Pricing._coarse``'s averaged bound where the vocabulary is split, with that of whole stages, the forward
+    seconds of all items and f; 0 of other orders than those of vocab-1 and vocab-2.
+
+    With d = 2 (vocab-1) or 1 barriers a stage's S and T lie between its first F and its last B (all but the last T
+    of vocab-2), so that (a) grows by them; before its first B it runs up to d more forwards, in (b), and at most p + d
+    of the steps of S and T: their seconds count there once less.
+    """
+    vocabulary, columns = step.vocabulary, step.columns
+    p, m, one = columns.pp, step.microbatches, columns.vocabulary == VOCAB_1
+    barriers = np.where(one, 2, 1)
+    passes = vocabulary.first_step + (m - 1) * vocabulary.step + np.where(one, vocabulary.last_step, 0.0)
+    before = vocabulary.first_step + (p + barriers - 1) * vocabulary.step
+    ramped = (
+        plain + passes - (barriers * (forward / p + step.calibration.microbatch_seconds / 2) + before) / (1 + share)
+    )
+    return np.where(may_be_uneven(step) & (columns.schedule == 0), ramped, 0.0)
 
 
 def _alive(

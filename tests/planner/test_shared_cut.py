@@ -212,3 +212,29 @@ def test_a_whole_vocabulary_has_no_shares() -> None:
     plan = solve(MACHINE, moe_model(6, mtp=1), JOB, options=SolveOptions(top_k=1)).plan
     assert plan is not None
     assert plan.vocabulary_rows() is None
+
+
+def test_with_too_little_memory_for_vocab_1_a_shallower_order_is_made() -> None:
+    """vocab-1 keeps p + 2 micro-batches on the first stage. With the memory of half a micro-batch less than that
+    takes, its own order does not fit, however the four layers are cut and with shares of one unit each; one that keeps
+    p + 1 at most is made, and is the plan."""
+    model, job = replace(dense_model(layers=4), vocabulary=512), Job(global_batch=16, sequence_length=4096)
+    pins: dict[str, int | str] = {
+        "pp": 4, "tp": 1, "cp": 1, "dp": 1, "mbs": 1, "vp": 1, "zero": 0, "recompute": "none", "vocabulary": "vocab-1"
+    }  # fmt: skip
+    roomy = solve(MACHINE, model, job, options=SolveOptions(pins={**pins, "schedule": "1f1b"}, top_k=1)).plan
+    assert roomy is not None
+    first = roomy.stages[0].memory
+    assert first.in_flight == 6
+    assert roomy.prediction.peak_memory_stage == 0
+    short = replace(MACHINE, gpu=replace(MACHINE.gpu, memory_bytes=first.peak_bytes - first.activations_bytes / 12))
+    refused = solve(short, model, job, options=SolveOptions(pins={**pins, "schedule": "1f1b"}))
+    assert refused.status == "infeasible"
+    made = solve(
+        short, model, job, options=SolveOptions(pins=pins, allow=frozenset({"schedule"}), order_seconds=1.0)
+    ).plan
+    assert made is not None
+    assert made.parallelism.schedule == "best"
+    assert validate(made) == []
+    assert max(stage.memory.in_flight for stage in made.stages) <= 5
+    assert made.prediction.peak_memory_bytes <= short.capacity_bytes
