@@ -30,7 +30,7 @@ from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
 from costmodels.recompute import FIT, FULL, NONE, level_of_first, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
-from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, peak_open_softmaxes, simulate
+from costmodels.timeline import Order, Timeline, peak_live_counts, peak_with_softmaxes, simulate
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
 TORCH_LOSS_BYTES = 12.0
@@ -360,10 +360,10 @@ class StepModel:
         waiting: Column | float = 0.0
         if order.splits_backward:
             waiting = np.add.reduceat(self._along(lambda step: step.weight_grad_bytes, index, redone), starts)
-        peaks = peak_activation(order, activations, waiting)
+        softmax = float(self.vocabulary.kept_bytes[index])
+        peaks = peak_with_softmaxes(order, activations, waiting, softmax)
         live = peak_live_counts(order)
         state, share = self.state, self.vocabulary_state
-        kept = float(self.vocabulary.kept_bytes[index]) * peak_open_softmaxes(order)
         found = []
         for stage, positions in enumerate(self.stage_positions(index, cut)):
             items = self.chain.types[positions]
@@ -371,7 +371,7 @@ class StepModel:
                 "weights_bytes": float(state.weights[items, index].sum() + share.weights[index]),
                 "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[index]),
                 "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[index]),
-                "activations_bytes": float(peaks[stage] + kept[stage]),
+                "activations_bytes": float(peaks[stage]),
                 "workspace_bytes": max(
                     self._workspace_bytes(positions, transient, index),
                     float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,

@@ -140,6 +140,7 @@ def test_torch_takes_the_order_and_megatron_refuses_it() -> None:
     [
         ({"pp": 2, "vp": 3, "dp": 4}, "vp of 1 or 2"),
         ({"pp": 1, "dp": 8}, "pp > 1"),
+        ({"pp": 4, "dp": 2, "recompute": "full:fit"}, "full:fit"),
         ({"pp": 4, "dp": 2, "vocabulary": "interlaced"}, "best with vocab-1 and vocab-2"),
     ],
 )

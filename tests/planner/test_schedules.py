@@ -23,7 +23,7 @@ MACHINE = cluster(1, 4)
 MODEL = dense_model(layers=8)
 JOB = Job(global_batch=16, sequence_length=2048)
 BOTH = frozenset({"schedule", "vocabulary"})
-SPLIT = PIPELINE_SCHEDULES[1:]
+SPLIT = tuple(name for name in PIPELINE_SCHEDULES if name not in ("1f1b", "best"))
 
 
 def chunks_of(schedule: str) -> int:
@@ -108,7 +108,7 @@ def test_no_bound_exceeds_the_evaluated_step_and_no_cut_that_fits_is_dropped(ins
             continue
         price = prices.price(int(index))
         assert max(coarse[index], refined[index]) <= price.step_seconds
-        assert price.peak_bytes <= instance.cluster.capacity_bytes
+        assert price.peak_bytes <= instance.cluster.capacity_bytes, prices.configuration(int(index))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -119,6 +119,9 @@ def test_the_optimum_of_all_that_is_allowed_is_that_of_brute_force(instance: Ins
     prices = priced(instance)
     best = float("inf")
     for index in range(len(prices.columns)):
+        if prices.made_to_order[index]:
+            best = min(best, prices.evaluate(index).value if np.isfinite(prices.sharpen(index)) else np.inf)
+            continue
         price = price_cut(prices.step, index, prices.best_boundaries(index))
         if price.peak_bytes <= instance.cluster.capacity_bytes:
             best = min(best, price.step_seconds)
