@@ -30,7 +30,7 @@ from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
 from costmodels.recompute import FIT, FULL, NONE, level_of_first, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
-from costmodels.timeline import Order, Timeline, peak_activation, peak_live_counts, peak_open_softmaxes, simulate
+from costmodels.timeline import Order, Timeline, peak_live_counts, peak_with_softmaxes, simulate
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
 TORCH_LOSS_BYTES = 12.0
@@ -388,10 +388,9 @@ class StepModel:
         waiting: Column | float = 0.0
         if order.splits_backward:
             waiting = np.add.reduceat(self._along(lambda step: step.weight_grad_bytes, index, redone), starts)
-        peaks = peak_activation(order, activations, waiting)
-        live = peak_live_counts(order)
         state, (vocabulary, share) = self.state, self.shares(index)
-        kept = vocabulary.kept_bytes * peak_open_softmaxes(order)
+        peaks = peak_with_softmaxes(order, activations, waiting, vocabulary.kept_bytes)
+        live = peak_live_counts(order)
         found = []
         for stage, positions in enumerate(self.stage_positions(index, cut)):
             items = self.chain.types[positions]
@@ -399,7 +398,7 @@ class StepModel:
                 "weights_bytes": float(state.weights[items, index].sum() + share.weights[stage]),
                 "gradients_bytes": float(state.gradients[items, index].sum() + share.gradients[stage]),
                 "optimizer_bytes": float(state.optimizer[items, index].sum() + share.optimizer[stage]),
-                "activations_bytes": float(peaks[stage] + kept[stage]),
+                "activations_bytes": float(peaks[stage]),
                 "workspace_bytes": max(
                     self._workspace_bytes(positions, transient, index, float(vocabulary.step_bytes[stage])),
                     float(self.lookup_gradient_bytes[index] - activations[0]) if stage == 0 else 0.0,

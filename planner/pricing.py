@@ -527,7 +527,7 @@ class Pricing:
         in_flight = np.minimum(int(step.microbatches[i]), stages - np.arange(stages))
         activations = self._items(step, i, step.saved_bytes)
         if step.columns.vocabulary[i]:
-            in_flight = peak_live_counts(like_order(step.columns.row(i), int(step.microbatches[i])))
+            in_flight = peak_live_counts(_order_by_rule(step, i))
         if step.columns.splits_backward[i]:
             in_flight, activations = self._split_activations(step, i)
         return ChunkMemory(
@@ -543,8 +543,7 @@ class Pricing:
         """Micro-batches in flight on each stage, one that waits for its weight gradient alone counted by the
         largest share that any layer keeps for it; bytes of each item, the head's as its own stage keeps them."""
         saved, waiting = (self._items(step, i, table) for table in (step.saved_bytes, step.weight_grad_bytes))
-        row, ones = step.columns.row(i), np.ones(int(step.columns.pp[i]))
-        order = like_order(row, int(step.microbatches[i])) if row.schedule == "best" else step.order(i)
+        order, ones = _order_by_rule(step, i), np.ones(int(step.columns.pp[i]))
         share = (waiting[1:-1] / np.maximum(saved[1:-1], 1.0)).max(initial=0.0)
         in_flight = peak_activation(order, ones, share * ones)
         saved[-1] = peak_activation(order, saved[-1] * ones, waiting[-1] * ones)[-1] / in_flight[-1]
@@ -604,6 +603,12 @@ class Pricing:
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)
+
+
+def _order_by_rule(step: StepModel, i: int) -> Order:
+    """The candidate's order, or one with the same chunks where it has yet to be made."""
+    row = step.columns.row(i)
+    return like_order(row, int(step.microbatches[i])) if row.schedule == "best" else step.order(i)
 
 
 def _busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, weight_grad: Column) -> float:

@@ -175,7 +175,7 @@ def _certify(
         refined=counts["refined"],
         evaluated=counts["evaluated"] - counts["infeasible"],
         infeasible=counts["infeasible"] + counts["refined_impossible"] + counts["impossible"],
-        cut_by_bound=counts["cut"] if done else 0,
+        cut_by_bound=counts["cut"] if done or result.status == "optimal" else 0,
         pruned=pruned,
         alternatives=[_alternative(pricing, winner, other) for other in others],
     )

@@ -139,7 +139,7 @@ def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute])
         lambda p, v, d, m, s: (s == 0) & (v > 1) & ((batch // (d * m)) % p != 0),
     )
     _vocabulary_rules(rule, model)
-    _schedule_rules(rule)
+    _schedule_rules(rule, levels)
     layers = len(model.layers)
     too_many = np.array([(first_layers(level) or 0) > layers for level in levels])
     rule(
@@ -197,7 +197,7 @@ def _vocabulary_rules(rule: Callable[..., None], model: Model) -> None:
     )
 
 
-def _schedule_rules(rule: Callable[..., None]) -> None:
+def _schedule_rules(rule: Callable[..., None], levels: Sequence[Recompute]) -> None:
     """What the schedules with weight gradients apart need (arXiv 2401.10241, 2405.15362)."""
     v_shaped = np.array([name in V_SCHEDULES for name in PIPELINE_SCHEDULES])
     best = np.array([name == "best" for name in PIPELINE_SCHEDULES])
@@ -209,6 +209,12 @@ def _schedule_rules(rule: Callable[..., None]) -> None:
         "schedule=best runs one chunk a stage, or two in a V: vp of 1 or 2",
         "schedule vp",
         lambda s, v: best[s] & (v > 2),
+    )
+    fitted = np.array([level == FIT for level in levels])
+    rule(
+        "recompute=full:fit follows from a schedule's memory: schedule=best has none before it is made",
+        "schedule recompute",
+        lambda s, r: best[s] & fitted[r],
     )
     interlaced = VOCABULARIES.index("interlaced")
     rule(

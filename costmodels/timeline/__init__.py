@@ -3,7 +3,7 @@
 from costmodels.timeline.any_split import any_split_bound, stage_load_caps
 from costmodels.timeline.bounds import makespan_bound
 from costmodels.timeline.least_alive import least_alive
-from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts, peak_open_softmaxes
+from costmodels.timeline.occupancy import memory_over_time, peak_activation, peak_live_counts, peak_with_softmaxes
 from costmodels.timeline.operations import (
     BACKWARD,
     FORWARD,
@@ -67,7 +67,7 @@ __all__ = [
     "order_of_rows",
     "peak_activation",
     "peak_live_counts",
-    "peak_open_softmaxes",
+    "peak_with_softmaxes",
     "prefix_bounds",
     "schedule_order",
     "simulate",

@@ -43,15 +43,24 @@ def peak_live_counts(order: Order) -> Counts:
     return np.asarray(np.cumsum(started - ended, axis=1, dtype=np.int64).max(axis=1))
 
 
-def peak_open_softmaxes(order: Order) -> Counts:
-    """[devices]: the most micro-batches between the start of their S and the end of their T; 1 where both run as
-    one step, 0 where the vocabulary is whole."""
+def peak_with_softmaxes(
+    order: Order, chunk_activation_bytes: ArrayLike, kept_for_weight_grad_bytes: ArrayLike, softmax_bytes: ArrayLike
+) -> NDArray[np.float64]:
+    """[devices]: the most bytes alive at once on each device, activations and, from the start of S to the end of T,
+    ``softmax_bytes`` (of each device, or one figure) for each micro-batch. Where both run as one step or the
+    vocabulary is whole, they are held throughout. The other arguments are ``peak_activation``'s, of one vector."""
+    softmax = np.broadcast_to(np.asarray(softmax_bytes, dtype=np.float64), order.devices)
     if not order.runs_s_and_t_apart:
-        return np.full(order.devices, int(order.splits_vocabulary), dtype=np.int64)
-    began = (order.kind == OUTPUT_S).astype(np.int64)
-    ended = np.zeros_like(began)
-    ended[:, 1:] = order.kind[:, :-1] == OUTPUT_T
-    return np.asarray(np.cumsum(began - ended, axis=1).max(axis=1))
+        return np.asarray(peak_activation(order, chunk_activation_bytes, kept_for_weight_grad_bytes) + softmax)
+    softmax = softmax[:, None]
+    whole = _checked("chunk_activation_bytes", chunk_activation_bytes, order)[order.chunk]
+    kept = np.broadcast_to(np.asarray(kept_for_weight_grad_bytes, dtype=np.float64), order.chunks)[order.chunk]
+    kind = order.kind
+    begun = (kind == FORWARD) * whole + (kind == OUTPUT_S) * softmax
+    left = (kind == INPUT_GRAD) * (kept - whole) - (kind == BACKWARD) * whole - (kind == WEIGHT_GRAD) * kept
+    after = np.cumsum(begun + left - (kind == OUTPUT_T) * softmax, axis=1)
+    before = np.concatenate([np.zeros((order.devices, 1)), after[:, :-1]], axis=1)
+    return np.asarray(np.maximum(before + begun, after).max(axis=1))
 
 
 def chunks_of_devices(order: Order) -> NDArray[np.intp]:

@@ -118,6 +118,8 @@ def _halved(c: Configuration) -> Iterator[Breach]:
         yield "schedule", f"{c.schedule} schedules several stages: pp > 1"
     if c.vp not in chunks:
         yield "schedule", f"{c.schedule} runs {' or '.join(map(str, sorted(chunks)))} chunks a stage, not {c.vp}"
+    if c.schedule == "best" and c.recompute == FIT:
+        yield "recompute", "full:fit follows from the memory of a schedule with a rule; best has none"
     if c.vocabulary != "whole" and (c.schedule != "best" or c.vocabulary == "interlaced"):
         yield "schedule", f"{c.schedule} has no passes of a split vocabulary"
 

@@ -60,8 +60,8 @@ def solve_schedule(
 
     ``hints`` are device orders of ``operation_graph(problem)`` (named schedules; those that exceed a cap are
     left out). ``optimal`` when value and bound agree within ``gap`` of the value. The first order is made
-    whatever the limit. ``effort`` quick ends after the first orders and improvements. The same problem, seed and workers give the same result where no time limit ends a
-    step.
+    whatever the limit. ``effort`` quick ends after the first orders and improvements. The same problem, seed and
+    workers give the same result where no time limit ends a step.
 
     Counts: ``operations``; ``hints`` and ``hints_over_cap``; ``orders`` timed; ``exact`` models begun;
     ``branches`` of these. ``shortfall``, infeasible: the largest memory that a device lacks.

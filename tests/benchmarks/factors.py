@@ -176,10 +176,10 @@ def _formula(model: step.StepModel, index: int, forward: Seconds, input_grad: Se
     )
 
 
-def _all_in_flight(order: Order, sizes: Seconds, kept_for_weight_grad_bytes: Seconds | float = 0.0) -> Seconds:
+def _all_in_flight(order: Order, sizes: Seconds, waiting: Seconds | float, softmax_bytes: float) -> Seconds:
     """Every stage holds as many micro-batches as there are stages, of each of its chunks, each whole."""
     live = min(order.devices, order.microbatches)
-    return live * np.asarray(sizes).reshape(-1, order.devices).sum(axis=0)
+    return live * np.asarray(sizes).reshape(-1, order.devices).sum(axis=0) + softmax_bytes
 
 
 def _free(*arguments: Any, **_: Any) -> Any:
@@ -290,7 +290,7 @@ FACTORS: tuple[Factor, ...] = (
         kind="memory",
         plainer=((step.StepModel, "lookup_gradient_bytes", property(_no_lookup_gradient)),),
     ),
-    Factor(name="in-flight counts", kind="memory", plainer=((step, "peak_activation", _all_in_flight),)),
+    Factor(name="in-flight counts", kind="memory", plainer=((step, "peak_with_softmaxes", _all_in_flight),)),
     Factor(name="dropout masks", kind="memory", job={"dropout": False}),
     Factor(name="fused loss", kind="memory", job={"fused_loss": False}),
     Factor(name="recompute of modules", kind="memory", configuration=_without_modules),

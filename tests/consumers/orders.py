@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from costmodels.timeline import BACKWARD, FORWARD, IDLE, INPUT_GRAD, WEIGHT_GRAD, Order
+from planner.best_schedule import order_of_schedule
+from solvers.schedule.problem import ScheduleProblem
+from solvers.schedule.solve import solve_schedule
 
 KINDS = {"F": FORWARD, "B": BACKWARD, "I": INPUT_GRAD, "W": WEIGHT_GRAD}
 Cell = tuple[int, str, int]
@@ -52,6 +55,27 @@ def order_from(rows: Sequence[Sequence[Cell]], name: Any = "hand-written") -> Or
         microbatch=arrays[2].astype(np.int32),
         device_of_chunk=np.array([device_of_chunk[chunk] for chunk in range(len(device_of_chunk))], dtype=np.int32),
     )
+
+
+def made(devices: int, microbatches: int, cap: float) -> Order:
+    """The best order under a cap in micro-batches, equal stages; F, I and W take as long."""
+    each = (10.0,) * devices
+    problem = ScheduleProblem(
+        devices=devices,
+        microbatches=microbatches,
+        device_of_chunk=tuple(range(devices)),
+        forward_seconds=each,
+        input_grad_seconds=each,
+        weight_grad_seconds=each,
+        p2p_seconds=(0.0,) * (devices - 1),
+        activation=(1.0,) * devices,
+        released_by_input_grad=(0.5,) * devices,
+        released_by_weight_grad=(0.5,) * devices,
+        memory_cap=(cap,) * devices,
+    )
+    found = solve_schedule(problem, time_limit_seconds=60).choice
+    assert found is not None
+    return order_of_schedule(found, problem)
 
 
 def cells(line: str, separator: str | None = None) -> list[Cell]:

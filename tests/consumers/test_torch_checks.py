@@ -6,7 +6,7 @@ import pytest
 
 from costmodels.timeline import Order, schedule_order
 from planner.exports.torch_csv import schedule_csv
-from tests.consumers.orders import CAPPED, V_SHAPE, cells, order_from, zb_h1
+from tests.consumers.orders import CAPPED, V_SHAPE, cells, made, order_from, zb_h1
 from tests.consumers.required import need_consumer
 
 need_consumer("torch", "torch")
@@ -29,7 +29,13 @@ ORDERS = {
     "one stage": schedule_order("1f1b", 1, 1, 4),
     "interleaved": schedule_order("interleaved-1f1b", 4, 3, 12),
     "interleaved, two stages": schedule_order("interleaved-1f1b", 2, 2, 12),
-    "zb-h1": order_from(zb_h1(4, 8)),
+    "zb-h1": schedule_order("zb-h1", 4, 1, 8),
+    "zb-h2": schedule_order("zb-h2", 4, 1, 9),
+    "zb-v": schedule_order("zb-v", 4, 2, 8),
+    "v-half": schedule_order("v-half", 4, 2, 7),
+    "v-min": schedule_order("v-min", 6, 2, 12),
+    "made under a cap": made(4, 8, 3.0),
+    "zb-h1, by hand": order_from(zb_h1(4, 8)),
     "zb-h1, few micro-batches": order_from(zb_h1(6, 3)),
     "v": order_from([cells(line) for line in V_SHAPE]),
     "capped": order_from([cells(line) for line in CAPPED]),

@@ -10,7 +10,7 @@ import pytest
 from costmodels.timeline import schedule_order
 from planner.exports import export
 from planner.exports.torch_csv import schedule_csv
-from tests.consumers.orders import CAPPED, V_SHAPE, cells, order_from, zb_h1
+from tests.consumers.orders import made
 from tests.consumers.required import need_consumer
 from tests.planner.plan import samples
 
@@ -25,9 +25,9 @@ def exported() -> dict[str, str]:
     return {
         "plan": export(samples.interleaved_dense(), "torch-csv")["schedule.csv"],
         "1f1b": schedule_csv(schedule_order("1f1b", DEVICES, 1, 8)),
-        "zb-h1": schedule_csv(order_from(zb_h1(DEVICES, 8))),
-        "v": schedule_csv(order_from([cells(line) for line in V_SHAPE])),
-        "capped": schedule_csv(order_from([cells(line) for line in CAPPED])),
+        "zb-h1": schedule_csv(schedule_order("zb-h1", DEVICES, 1, 8)),
+        "v": schedule_csv(schedule_order("v-half", DEVICES, 2, 6)),
+        "capped": schedule_csv(made(DEVICES, 8, 3.0)),
     }
 
 

@@ -20,14 +20,26 @@ def legal_configurations(
         if plain.vp == 1 and plain.pp > 1 and "vocabulary" in allow:
             for vocabulary in ("vocab-1", "vocab-2", "interlaced"):
                 split = replace(plain, vocabulary=vocabulary)
-                fits = plain.zero <= 1 and not model.tied_embeddings and not model.mtp_layers
-                if fits and is_legal(cluster, model, job, split):
+                if splits_vocabulary(model, split) and is_legal(cluster, model, job, split):
                     yield split
         if plain.vp == 1 and plain.pp > 1 and "schedule" in allow:
             for schedule in ("zb-h1", "zb-h2", "zb-v", "v-half", "v-min"):
                 halved = replace(plain, schedule=schedule, vp=1 if schedule.startswith("zb-h") else 2)
                 if is_legal(cluster, model, job, halved):
                     yield halved
+            for chunks in (1, 2):
+                made = replace(plain, schedule="best", vp=chunks)
+                if is_legal(cluster, model, job, made):
+                    yield made
+                split_too = ("vocab-1", "vocab-2") if chunks == 1 and "vocabulary" in allow else ()
+                for vocabulary in split_too:
+                    both = replace(made, vocabulary=vocabulary)
+                    if splits_vocabulary(model, both) and is_legal(cluster, model, job, both):
+                        yield both
+
+
+def splits_vocabulary(model: Model, c: Configuration) -> bool:
+    return c.zero <= 1 and not model.tied_embeddings and not model.mtp_layers
 
 
 def whole_1f1b(cluster: Cluster, model: Model, job: Job) -> Iterator[Configuration]:

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.recompute import EVERY
 from costmodels.step import price_cut
 from planner.predict import predict
 from planner.pricing import Pricing, calibration_for
@@ -45,7 +46,10 @@ def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
     assert alone.step_seconds == pytest.approx(best, rel=1e-12)
     certificate = outcome.plan.certificate
     assert certificate.value <= best * (1 + 1e-12)
-    if outcome.plan.parallelism.vp == 1:
+    winner = (
+        outcome.plan.parallelism
+    )  # a rule's cut may be improved: of several chunks, or with every K-th layer redone
+    if winner.vp == 1 and EVERY not in winner.recompute:
         assert certificate.value == pytest.approx(best, rel=1e-12)
     assert certificate.lower_bound == certificate.value
     assert certificate.searched.candidates == count

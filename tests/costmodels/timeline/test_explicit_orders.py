@@ -14,7 +14,7 @@ from costmodels.timeline import (
     WEIGHT_GRAD,
     VocabularySeconds,
     order_of_rows,
-    peak_open_softmaxes,
+    peak_with_softmaxes,
     schedule_order,
     simulate,
     vocabulary_order,
@@ -157,9 +157,21 @@ def test_softmaxes_are_kept_from_s_to_t() -> None:
         [(OUTPUT_S, 0), (OUTPUT_T, 0), (OUTPUT_S, 1), (OUTPUT_T, 1)],
     ]
     rows = [[(kind, d, k) for kind, k in [*kinds, *middles[d], *ends]] for d in (0, 1)]
-    assert peak_open_softmaxes(order_of_rows("vocab-1", rows, (0, 1), 2)).tolist() == [2, 1]
-    assert peak_open_softmaxes(vocabulary_order("vocab-1", 2, 4)).tolist() == [1, 1]
-    assert peak_open_softmaxes(schedule_order("1f1b", 2, 1, 4)).tolist() == [0, 0]
+    order = order_of_rows("vocab-1", rows, (0, 1), 2)
+    assert peak_with_softmaxes(order, [0.0, 0.0], 0.0, 7.0).tolist() == [14.0, 7.0]
+    assert peak_with_softmaxes(order, [1.0, 1.0], 0.0, 7.0).tolist() == [16.0, 9.0]  # both micro-batches are alive
+    assert peak_with_softmaxes(vocabulary_order("vocab-1", 2, 4), [1.0, 1.0], 0.0, 7.0).tolist() == [11.0, 10.0]
+    assert peak_with_softmaxes(schedule_order("1f1b", 2, 1, 4), [1.0, 1.0], 0.0, 0.0).tolist() == [2.0, 1.0]
+
+
+def test_a_softmax_is_counted_only_beside_what_is_alive_with_it() -> None:
+    """F0 S0 T0 I0 W0, then micro-batch 1: 5 + 7 at S, never 2 x 5 + 7; I leaves 6 of 5 for W."""
+    row = [(INPUT_FORWARD, 0), (INPUT_FORWARD, 1)]
+    for k in (0, 1):
+        row += [(kind, k) for kind in (FORWARD, OUTPUT_S, OUTPUT_T, INPUT_GRAD, WEIGHT_GRAD, INPUT_BACKWARD)]
+    order = order_of_rows("vocab-2", [[(kind, 0, k) for kind, k in row]], (0,), 2)
+    assert peak_with_softmaxes(order, [5.0], [6.0], 7.0).tolist() == [12.0]
+    assert peak_with_softmaxes(order, [5.0], [6.0], 0.5).tolist() == [6.0]
 
 
 def test_t_before_s_waits_for_ever() -> None:

@@ -186,9 +186,9 @@ def test_an_interrupt_while_the_plan_is_written_out_does_not_lose_it(
 ) -> None:
     build = SOLVING.build_plan
 
-    def interrupted(*arguments: Any) -> Plan:
+    def interrupted(*arguments: Any, **named: Any) -> Plan:
         signal.raise_signal(signal.SIGINT)
-        return build(*arguments)
+        return build(*arguments, **named)
 
     monkeypatch.setattr(SOLVING, "build_plan", interrupted)
     result = run("solve", *job, "-o", tmp_path / "plan.json")
@@ -198,7 +198,7 @@ def test_an_interrupt_while_the_plan_is_written_out_does_not_lose_it(
 
 
 def test_a_second_interrupt_gives_up(run: Run, job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(*arguments: Any, **named: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
