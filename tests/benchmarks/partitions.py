@@ -1,8 +1,9 @@
 """What the cut of the layers is worth: ``python -m tests.benchmarks.partitions [case ...]``.
 
 Each case is one configuration; its cut against those of frameworks and simple rules in the same cost model
-(``planner.baselines``), with what is proven of it. Nothing is asserted; the last lines count how often the best
-of all small whole solves is found (``tests/planner/test_whole_solve.py``).
+(``planner.baselines``), with what is proven of it; then, of vocabularies split over the stages, even against uneven
+shares. Nothing is asserted; the last lines count how often the best of all small whole solves is found
+(``tests/planner/test_whole_solve.py``).
 """
 
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 from costmodels.architecture import Attention, LayerKind, Mlp, Model
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
-from costmodels.configuration import Configuration
+from costmodels.configuration import Configuration, Vocabulary
 from costmodels.step import price_cut
 from planner.baselines import Baseline, baselines
 from planner.pricing import Pricing
@@ -63,6 +64,40 @@ CASES = {
     "gemma tied pp8, m 32": ("dgx-h100-8", gemma_like(tied=True), 256, 4096, EIGHT),
     "gemma tied pp8, m 8": ("dgx-h100-8", gemma_like(tied=True), 64, 4096, EIGHT),
 }
+
+VOCABULARY = 256_000
+SHARED = {
+    "30 layers pp8": ("dgx-h100-8", "llama-3-8b", 30, 256, 4096, EIGHT),
+    "61 layers pp16": ("dgx-h100-8", "llama-3-8b", 61, 256, 4096, Configuration(pp=16, dp=4, mbs=1)),
+    "126 layers pp16": (
+        "dgx-h100-256",
+        "llama-3.1-405b",
+        126,
+        2048,
+        8192,
+        Configuration(tp=8, sp=1, pp=16, dp=16, mbs=1, recompute="full"),
+    ),
+}
+
+
+def shares(name: str, method: Vocabulary) -> None:
+    """Of a vocabulary split over the stages: the rule's cut with even shares against the cut and shares chosen."""
+    machine, described, layers, batch, length, configuration = SHARED[name]
+    described_model = load_model(described)
+    model = replace(described_model, layers=described_model.layers[:1] * layers, vocabulary=VOCABULARY)
+    job, cluster = make_job(global_batch=batch, sequence_length=length), load_cluster(machine)
+    columns = Columns.of([replace(configuration, vocabulary=method)])
+    pricing = Pricing(cluster, model, job, load_calibration(cluster.gpu), columns)
+    even = price_cut(pricing.step, 0, pricing.balanced_boundaries(0)).step_seconds
+    started = time.perf_counter()
+    price, rows = pricing.price(0), pricing.rows(0)
+    held = "even shares" if rows is None else f"rows {_runs([str(own) for own in rows])}"
+    print(
+        f"{name}, {method}, {VOCABULARY} rows: even {even:.4f} s, chosen {price.step_seconds:.4f} s "
+        f"({_more(even, price.step_seconds)}), items {_counts(pricing.boundaries(0))}, {held}, "
+        f"{time.perf_counter() - started:.2f} s",
+        flush=True,
+    )
 
 
 def run(name: str) -> None:
@@ -146,7 +181,11 @@ def count_optima() -> None:
 
 def main() -> None:
     for name in sys.argv[1:] or CASES:
-        run(name)
+        if name in CASES:
+            run(name)
+    for name in [name for name in sys.argv[1:] if name in SHARED] or ([] if sys.argv[1:] else SHARED):
+        for method in ("vocab-1", "vocab-2"):
+            shares(name, method)
     if not sys.argv[1:]:
         count_optima()
 
