@@ -75,7 +75,7 @@ def best_first(
     indices to tighter bounds of the same length (inf: impossible), ``sharpen`` one index, before its
     evaluation, to a bound that is tighter still. ``evaluate`` gives a candidate's value (inf: infeasible),
     or the best found for it with what it is at least. ``best_only`` [candidates]: those that are ranked first or not at
-    all. The search ends when no open bound is below
+    all; on ties not. The search ends when no open bound is below
     the ``keep``-th value less ``gap`` of it, when ``stop`` says so (after one evaluation, if there was none),
     or on Ctrl-C, which returns what was found. Only then is the status ``optimal`` when the gap is met.
 
@@ -102,23 +102,39 @@ def best_first(
 def _run(search: "_Search", gap: float, stop: StoppingRule, on_progress: Callable[[Progress], None] | None) -> Stop:
     try:
         while True:
-            open_bound, worst = search.open_bound(), search.worst_kept()
-            if open_bound == np.inf or open_bound >= worst:
-                return "exhausted"
-            if worst < np.inf and open_bound >= worst - gap * abs(worst):
-                return "gap"
+            lane = search.next_lane(gap)
+            if lane is None:
+                return "exhausted" if search.next_lane(0.0) is None else "gap"
             if why := stop(search.evaluated):
                 search.try_one()
                 return why
-            if search.step() and on_progress:
+            if search.step(lane) and on_progress:
                 best = search.best[0].value if search.best else np.inf
                 on_progress(Progress(best, min(best, search.open_bound()), search.evaluated))
     except KeyboardInterrupt:
         return "interrupted"
 
 
+class _Lane:
+    """Open candidates, coarse ones in a sorted array and refined ones in a heap."""
+
+    def __init__(self, coarse: Bounds, members: NDArray[np.intp]) -> None:
+        self.coarse = coarse
+        self.queue = members[np.argsort(coarse[members], kind="stable")]
+        self.taken = 0
+        self.refined: list[tuple[float, int, bool]] = []
+        """Bound, candidate, and whether it may yet be sharpened."""
+
+    def next_coarse(self) -> float:
+        return float(self.coarse[self.queue[self.taken]]) if self.taken < len(self.queue) else np.inf
+
+    def open_bound(self) -> float:
+        return min(self.next_coarse(), self.refined[0][0] if self.refined else np.inf)
+
+
 class _Search:
-    """The open candidates, coarse ones in a sorted array and refined ones in a heap, and the best."""
+    """The open candidates in two lanes, those that count as the best alone in the second, and the best. The second
+    lane waits for the first: what is found there spares evaluations."""
 
     def __init__(
         self,
@@ -131,63 +147,60 @@ class _Search:
     ) -> None:
         self.coarse, self.refine, self.sharpen, self.evaluate, self.keep = coarse, refine, sharpen, evaluate, keep
         self.best_only = best_only
-        finite = np.flatnonzero(coarse < np.inf)
-        self.queue = finite[np.argsort(coarse[finite], kind="stable")]
-        self.taken = 0
-        self.refined: list[tuple[float, int, bool]] = []
-        """Bound, candidate, and whether it may yet be sharpened."""
+        finite = coarse < np.inf
+        self.lanes = [_Lane(coarse, np.flatnonzero(finite & alone)) for alone in (~best_only, best_only)]
         self.others: list[Ranked] = []
         """The best of those that may be ranked anywhere."""
         self.first: Ranked | None = None
         """The best of those that may not."""
-        self.refinements = 0
         self.evaluated = self.infeasible = self.ruled_out = self.sharpened = 0
         self.unproven = float("inf")
 
-    def next_coarse(self) -> float:
-        return float(self.coarse[self.queue[self.taken]]) if self.taken < len(self.queue) else np.inf
-
     def open_bound(self) -> float:
-        return min(self.next_coarse(), self.refined[0][0] if self.refined else np.inf)
+        return min(lane.open_bound() for lane in self.lanes)
+
+    def next_lane(self, gap: float) -> _Lane | None:
+        """The first lane with a candidate that may still be ranked, by more than ``gap``."""
+        for lane, worst in zip(self.lanes, (self.worst_kept(), self.least()), strict=True):
+            bound = lane.open_bound()
+            if bound < np.inf and (worst == np.inf or bound < worst - gap * abs(worst)):
+                return lane
+        return None
 
     def worst_kept(self) -> float:
         return self.others[-1].value if len(self.others) == self.keep else np.inf
 
     @property
     def best(self) -> list[Ranked]:
-        if self.first is None or (self.others and not _before(self.first, self.others[0])):
+        if self.first is None or (self.others and self.others[0].value <= self.first.value):
             return self.others
         return [self.first, *self.others][: self.keep]
 
     def least(self) -> float:
         return self.best[0].value if self.best else np.inf
 
-    def step(self) -> bool:
-        """Refines a batch, or drops, sharpens or evaluates one candidate; whether it was the last."""
-        if self.next_coarse() < np.inf and (not self.refined or self.next_coarse() <= self.refined[0][0]):
-            self._refine_batch()
+    def step(self, lane: _Lane) -> bool:
+        """Refines a batch, or sharpens or evaluates one candidate; whether it was the last."""
+        if lane.next_coarse() < np.inf and (not lane.refined or lane.next_coarse() <= lane.refined[0][0]):
+            self._refine_batch(lane)
             return False
-        if self.best_only[self.refined[0][1]] and self.refined[0][0] >= self.least():
-            heapq.heappop(self.refined)
+        if self.sharpen is not None and lane.refined[0][2]:
+            self._sharpen_first(lane, self.sharpen)
             return False
-        if self.sharpen is not None and self.refined[0][2]:
-            self._sharpen_first(self.sharpen)
-            return False
-        self._evaluate_first()
+        self._evaluate_first(lane)
         return True
 
     def try_one(self) -> None:
         """Where nothing was evaluated yet, the most promising of one batch: better than no answer."""
-        if not self.evaluated and not self.refined and self.next_coarse() < np.inf:
-            self._refine_batch()
-        if not self.evaluated and self.refined:
-            self._evaluate_first()
+        for lane in self.lanes:
+            if not self.evaluated and not lane.refined and lane.next_coarse() < np.inf:
+                self._refine_batch(lane)
+            if not self.evaluated and lane.refined:
+                self._evaluate_first(lane)
 
-    def _refine_batch(self) -> None:
-        batch = self.queue[self.taken : self.taken + BATCH]
-        batch = batch[self.coarse[batch] < self.worst_kept()]
-        end = self.taken + len(batch)
-        batch = batch[~self.best_only[batch] | (self.coarse[batch] < self.least())]
+    def _refine_batch(self, lane: _Lane) -> None:
+        batch = lane.queue[lane.taken : lane.taken + BATCH]
+        batch = batch[self.coarse[batch] < (self.worst_kept() if lane is self.lanes[0] else self.least())]
         bounds = self.coarse[batch]
         if self.refine is not None:
             tighter = _defined("refined bounds", self.refine(batch))
@@ -196,23 +209,22 @@ class _Search:
             bounds = np.maximum(bounds, tighter)
         for bound, index in zip(bounds.tolist(), batch.tolist(), strict=True):
             if bound < np.inf:
-                heapq.heappush(self.refined, (bound, index, True))
+                heapq.heappush(lane.refined, (bound, index, True))
         self.ruled_out += int(np.isinf(bounds).sum())
-        self.refinements += len(batch)
-        self.taken = end
+        lane.taken += len(batch)
 
-    def _sharpen_first(self, sharpen: Callable[[int], float]) -> None:
-        bound, index, _ = self.refined[0]
+    def _sharpen_first(self, lane: _Lane, sharpen: Callable[[int], float]) -> None:
+        bound, index, _ = lane.refined[0]
         tighter = max(bound, float(_defined("sharp bound", [sharpen(index)])[0]))
         self.sharpened += 1
         if tighter < np.inf:
-            heapq.heapreplace(self.refined, (tighter, index, False))
+            heapq.heapreplace(lane.refined, (tighter, index, False))
         else:
             self.ruled_out += 1
-            heapq.heappop(self.refined)
+            heapq.heappop(lane.refined)
 
-    def _evaluate_first(self) -> None:
-        bound, index, _ = self.refined[0]  # stays open until it is ranked: an interrupt loses nothing
+    def _evaluate_first(self, lane: _Lane) -> None:
+        bound, index, _ = lane.refined[0]  # stays open until it is ranked: an interrupt loses nothing
         found = self.evaluate(index)
         value, least = found if isinstance(found, Evaluated) else (float(found), float(found))
         if np.isnan(value) or np.isnan(least):
@@ -225,7 +237,7 @@ class _Search:
         else:
             self.infeasible += 1
         self.evaluated += 1
-        heapq.heappop(self.refined)
+        heapq.heappop(lane.refined)
 
     def _rank(self, found: Ranked) -> None:
         if not self.best_only[found.candidate]:
@@ -243,16 +255,20 @@ class _Search:
         elif self.best:
             met = why in ("exhausted", "gap") and self.unproven >= min(value, open_bound)
             status = "optimal" if met or relative_gap(value, bound) <= gap else "feasible"
+        possible, refined = (
+            sum(counted) for counted in zip(*((len(o.queue), o.taken) for o in self.lanes), strict=True)
+        )
+        others = self.lanes[0].open_bound()
         counts = {
             "candidates": len(self.coarse),
-            "impossible": len(self.coarse) - len(self.queue),
-            "refined": self.refinements if self.refine is not None else 0,
+            "impossible": len(self.coarse) - possible,
+            "refined": refined if self.refine is not None else 0,
             "refined_impossible": self.ruled_out,
             "sharpened": self.sharpened,
             "evaluated": self.evaluated,
             "infeasible": self.infeasible,
-            "cut": len(self.queue) - self.ruled_out - self.evaluated,
-            "proven": sum(ranked.value <= open_bound for ranked in self.best),
+            "cut": possible - self.ruled_out - self.evaluated,
+            "proven": sum(ranked.value <= (others if place else open_bound) for place, ranked in enumerate(self.best)),
         }
         return Solution(
             value=value,
