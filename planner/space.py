@@ -12,8 +12,8 @@ configuration. The space, unless a value is pinned:
   (``full:fit``) allowed
 - ``ep`` divides the experts; ``etp`` powers of two inside one NVLink domain
 - ``schedule`` 1f1b, which is interleaved where ``vp`` is over 1, and ``vocabulary`` whole: all others only
-  where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2, of
-  best either
+  where pinned or allowed; ``vp`` of zb-h1 and zb-h2 is 1, of zb-v, v-half and v-min 2;
+  ``best``, with ``vp`` 1 or 2, only where pinned
 """
 
 import difflib
@@ -361,13 +361,18 @@ def _choices(
         "etp": [2**i for i in range(8) if 2**i <= cluster.domain_gpus] if experts else [1],
         "zero": [0, 1, 2, 3],
         "recompute": list(range(levels)),
-        **{name: list(range(len(values))) if name in freed else [0] for name, values in NAMED.items()},
+        **{name: _tried(values) if name in freed else [0] for name, values in NAMED.items()},
     }
     for name in ("tp", "cp", "pp", "mbs", "sp", "ep", "etp", "schedule"):
         yield name, [fixed[name]] if name in fixed else plain[name]
     yield "vp", [fixed["vp"]] if "vp" in fixed else (lambda pp, schedule: _chunks(layers, pp, schedule))
     for name in ("zero", "recompute", "vocabulary"):
         yield name, [fixed[name]] if name in fixed else plain[name]
+
+
+def _tried(values: tuple[str, ...]) -> list[int]:
+    """Numbers of the names that a search tries: an order made for each candidate takes too long for all of them."""
+    return [number for number, name in enumerate(values) if name != "best"]
 
 
 def _chunks(layers: int, pp: int, schedule: int) -> list[int]:

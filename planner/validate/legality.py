@@ -135,5 +135,5 @@ def option_breaches(options: PlanOptions, configuration: Configuration) -> Itera
     for name in ALLOWABLE:
         value = getattr(configuration, name)
         rare = value == FIT if name == "recompute" else value != NEUTRAL[name]
-        if rare and name not in options.pins and name not in options.allow:
-            yield name, "neither pinned nor allowed"
+        if rare and name not in options.pins and (name not in options.allow or value == "best"):
+            yield name, "not pinned" if value == "best" else "neither pinned nor allowed"

@@ -27,15 +27,6 @@ def legal_configurations(
                 halved = replace(plain, schedule=schedule, vp=1 if schedule.startswith("zb-h") else 2)
                 if is_legal(cluster, model, job, halved):
                     yield halved
-            for chunks in (1, 2):
-                made = replace(plain, schedule="best", vp=chunks)
-                if is_legal(cluster, model, job, made):
-                    yield made
-                split_too = ("vocab-1", "vocab-2") if chunks == 1 and "vocabulary" in allow else ()
-                for vocabulary in split_too:
-                    both = replace(made, vocabulary=vocabulary)
-                    if splits_vocabulary(model, both) and is_legal(cluster, model, job, both):
-                        yield both
 
 
 def splits_vocabulary(model: Model, c: Configuration) -> bool:
