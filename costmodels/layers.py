@@ -14,6 +14,7 @@ import numpy as np
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.configuration import Job
+from costmodels.expert_load import LoadedMoe
 from costmodels.groups import group_shape
 from costmodels.operators import (
     BF16_BYTES,
@@ -346,14 +347,14 @@ class LayerBuilder:
 
         Each rank routes its own tokens (sequence-parallel share); the expert group of ep x etp ranks
         spreads ``top_k`` copies of each over its experts, ``expert_imbalance`` times the mean on the
-        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep. Routing weights multiply the
-        activation inside the experts (Megatron-Core's memory-efficient permutation), so that combining
-        keeps nothing.
+        busiest, or what the layer's own load says. Sizes assume no copy stays at home by luck beyond 1 in
+        ep. Routing weights multiply the activation inside the experts (Megatron-Core's memory-efficient
+        permutation), so that combining keeps nothing.
         """
         ep, etp = self.shards.ep.astype(np.float64), self.shards.etp.astype(np.float64)
         local = self.local_tokens
         experts = block.experts / ep
-        busiest = self.job.expert_imbalance
+        busiest = block.busiest_at(self.shards.ep) if isinstance(block, LoadedMoe) else self.job.expert_imbalance
         copies = local * etp * block.top_k * busiest
         inner = block.ffn / etp
         inputs = 2 if block.gated else 1
