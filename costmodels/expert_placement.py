@@ -17,6 +17,7 @@ padded by the calibrated edge, what partly filled tiles cost on average, so that
 GPU and the number of its experts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Model, Moe
 from costmodels.calibration import Calibration
+from costmodels.collectives import exchange_seconds
 from costmodels.configuration import Dispatch, Job, Precision
 from costmodels.groups import group_shape
 from costmodels.hardware import Cluster
@@ -32,6 +34,8 @@ from costmodels.operators import BF16_BYTES, Exchange, Operator, System
 from costmodels.sharding import Column, Shards
 
 Shares = NDArray[np.float64]
+TABULATED = 2049
+"""Loads of the busiest GPU at which ``estimate`` knows the kernels' seconds."""
 MOST_TOGETHER = 1 << 14
 """Placements priced in one call of the layer's operators."""
 
@@ -115,6 +119,22 @@ class PlacedLayer:
         """Of each placement, [placements]; arguments as in ``traffic``, ``slots`` experts on each GPU."""
         near, far = self.traffic(shares, on_gpus, on_domains)
         return self.of_figures(slots, shares.max(axis=1) * self.gpus, near, far)
+
+    def estimate(self, slots: int) -> Callable[[Shares, Shares | None, Shares | None], Column]:
+        """A function of ``seconds``'s other arguments that is quick to call: kernels between tabulated loads, which
+        the kernels' piecewise linear time is close to."""
+        busiest = np.linspace(1.0, float(self.gpus), TABULATED)
+        nothing = np.zeros(TABULATED)
+        table = self.of_figures(slots, busiest, nothing, nothing)
+        kernels = table.experts + table.rest
+
+        def seconds(shares: Shares, on_gpus: Shares | None, on_domains: Shares | None) -> Column:
+            near, far = self.traffic(shares, on_gpus, on_domains)
+            group = group_shape(self.gpus, 1, self.cluster.domain_gpus)
+            once = exchange_seconds(near, far, group, self.cluster, self.calibration)
+            return np.asarray(2 * once + np.interp(shares.max(axis=1) * self.gpus, busiest, kernels))
+
+        return seconds
 
     def of_figures(self, slots: int, busiest: Column, near_bytes: Column, far_bytes: Column) -> PlacedSeconds:
         """Of each load of the busiest GPU over the mean and of the busiest links, [placements] each: monotone in all,
