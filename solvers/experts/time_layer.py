@@ -144,6 +144,18 @@ class Exchanges:
 
 def exchanges(standing: Standing, gpu: int) -> Exchanges:
     """Of ``gpu`` with every other, except those of an expert with itself."""
+    layer = standing.layer
+    own, other, slot, shares = share_changes(standing, gpu)
+    on_gpus = on_nodes = None
+    if layer.merged:
+        on_gpus = _changed(standing, 1, gpu, own, other, slot)
+        on_nodes = _changed(standing, layer.gpus_per_node, gpu, own, other, slot)
+    seconds = layer.seconds(shares, on_gpus, on_nodes)
+    return Exchanges(own=own, other=other, slot=slot, shares=shares, on_nodes=on_nodes, seconds=seconds)
+
+
+def share_changes(standing: Standing, gpu: int) -> tuple[Integers, Integers, Integers, Floats]:
+    """Own slot, other GPU and its slot of every exchange of ``gpu``, [n] each, and the shares after it [n, gpus]."""
     layer, held = standing.layer, standing.held
     slots = held.shape[1]
     own, other, slot = (index.ravel() for index in np.indices((slots, layer.gpus, slots)))
@@ -154,17 +166,10 @@ def exchanges(standing: Standing, gpu: int) -> Exchanges:
     shares = np.tile(standing.shares, (len(own), 1))
     shares[:, gpu] += coming - leaving
     shares[row, other] += leaving - coming
-    on_gpus = on_nodes = None
-    if layer.merged:
-        on_gpus = _changed(standing, 1, gpu, own, other, slot)
-        on_nodes = _changed(standing, layer.gpus_per_node, gpu, own, other, slot)
-    seconds = layer.seconds(shares, on_gpus, on_nodes)
-    return Exchanges(own=own, other=other, slot=slot, shares=shares, on_nodes=on_nodes, seconds=seconds)
+    return own, other, slot, shares
 
 
-def _changed(
-    standing: Standing, per_place: int, gpu: int, own: Integers, other: Integers, slot: Integers
-) -> Floats:
+def _changed(standing: Standing, per_place: int, gpu: int, own: Integers, other: Integers, slot: Integers) -> Floats:
     """[n, places]: parts of all tokens that need each place after each exchange."""
     now = standing.on_gpus if per_place == 1 else standing.on_nodes
     here, there, row = gpu // per_place, other // per_place, np.arange(len(own))

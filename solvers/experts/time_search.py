@@ -1,4 +1,4 @@
-"""Placements of a layer by seconds: exchanges of two slots from several starts, and the way from one extreme to another.
+"""Placements of a layer by seconds: exchanges of two slots from a start, and the way from one extreme to the other.
 
 A descent takes the best of all exchanges that the GPU with the most copies, or the one that most tokens need, can make,
 while seconds fall; among exchanges of the same seconds the more even one. The way to balance is the same with the
@@ -6,12 +6,7 @@ largest share in place of seconds: from a placement with little traffic it passe
 balance, each of which is priced.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from solvers.experts.problem import Integers
-from solvers.experts.time_layer import Exchanges, Standing, TimeLayer, exchanges
+from solvers.experts.time_layer import Exchanges, Standing, exchanges, share_changes
 from solvers.stop import StoppingRule
 
 GAIN = 1e-9
@@ -40,30 +35,22 @@ def descend(start: Standing, stop: StoppingRule, steps: int = STEPS) -> Standing
 
 
 def way_to_balance(start: Standing, stop: StoppingRule, steps: int = STEPS) -> list[Standing]:
-    """From ``start`` by the exchange that leaves the largest share least, the fewest nodes reached among equals, until
-    none gains; ``start`` first."""
+    """From ``start`` by the exchange of the largest GPU that leaves the largest share least, until none gains;
+    ``start`` first."""
     way = [start]
     for made in range(steps):
         now = way[-1]
         if stop(made) or now.shares.max() * len(now.shares) <= 1 + CLOSE:
             break
         gpu = int(now.shares.argmax())
-        options = exchanges(now, gpu)
-        largest = options.shares.max(axis=1)
-        even = (options.shares**2).sum(axis=1)
-        spread = 0.0 if options.on_nodes is None else options.on_nodes.max(axis=1)
-        rank = largest + EVEN * (even + spread)
+        own, other, slot, shares = share_changes(now, gpu)
+        rank = shares.max(axis=1) + EVEN * (shares**2).sum(axis=1)
         at = int(rank.argmin()) if len(rank) else -1
         before = float(now.shares.max() + EVEN * (now.shares**2).sum())
-        if at < 0 or largest[at] + EVEN * even[at] >= before * (1 - GAIN):
+        if at < 0 or rank[at] >= before * (1 - GAIN):
             break
-        way.append(_after(now, gpu, options, at))
+        way.append(now.exchanged(gpu, int(own[at]), int(other[at]), int(slot[at])))
     return way
-
-
-def fastest(layer: TimeLayer, starts: Sequence[Integers], stop: StoppingRule) -> Standing:
-    """The best placement that descents from ``starts`` [gpus, slots] reach."""
-    return min((descend(Standing(layer=layer, held=held), stop) for held in starts), key=lambda one: one.seconds)
 
 
 def _critical(standing: Standing) -> list[int]:
