@@ -107,7 +107,7 @@ class _Resolution(Reading):
             expert_bytes = _expert_bytes(self.model)
             self.notes.append(f"an expert of {self.model.name} is {expert_bytes / 1e6:.1f} MB in 16 bits")
         self.problems.check()
-        timing = self._timing(experts) if spec.objective == "time" else None
+        timing = self._timing(experts, traces) if spec.objective == "time" else None
         dense = self._dense()
         return ExpertProblem(
             file=self.document.file,
@@ -127,7 +127,7 @@ class _Resolution(Reading):
             timing=timing,
         )
 
-    def _timing(self, experts: int) -> ExpertTiming | None:
+    def _timing(self, experts: int, traces: Traces) -> ExpertTiming | None:
         """What prices placements; the GPUs of a node are the cluster's."""
         spec, model = self.spec, self.model
         assert spec.cluster is not None
@@ -147,10 +147,14 @@ class _Resolution(Reading):
             self.refuse(
                 "model", f"has {timing.priced.block.experts} experts, the loads have {experts}", spec.model or ""
             )
+        together = {route.shape[1] for route, _ in traces.routes} - {timing.priced.block.top_k}
+        if together:
+            message = f"has tokens of {together.pop()} experts; {spec.model} routes each to {timing.priced.block.top_k}"
+            self.refuse("coactivation" if spec.coactivation else "loads", message)
         if spec.gpus_per_node is not None and min(spec.gpus_per_node, spec.gpus) != timing.gpus_per_domain:
             message = f"{timing.gpus_per_domain} GPUs of the cluster share NVLink: leave it out"
             self.refuse("gpus_per_node", message, spec.gpus_per_node)
-        if timing.priced.merged and self.spec.routing is None and not self.spec.coactivation:
+        if timing.priced.merged and spec.routing is None and not traces.routes:
             self.notes.append(
                 "a token's experts are taken as drawn alone: routing, or a jsonl of tokens, tells what is used together"
             )

@@ -5,6 +5,7 @@ keeps what tokens use together on a node (the router's groups, or, with routed t
 that save seconds lead from both; the way from the node-limited one to balance gives the placements between.
 """
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from planner.specs.errors import SpecError
 from solvers.experts.balance import balance
 from solvers.experts.time_layer import Standing
 from solvers.experts.time_search import descend, way_to_balance
+from solvers.stop import FirstOf, MaxSeconds
 
 POINTS = 9
 """Of the curve, its ends included."""
@@ -32,19 +34,22 @@ def placed_by_time(problem: ExpertProblem, effort: Effort) -> Found:
     rows: list[tuple[int, ...]] = []
     bounds, ways, steps = [], [], 0
     loads = bounds_of_layers(problem, np.full(problem.layers, np.inf))
+    end = time.perf_counter() + effort.seconds
     for k, slots in enumerate(problem.slots_per_gpu):
+        left = MaxSeconds(max(0.0, end - time.perf_counter()) / (problem.layers - k))
+        stop = FirstOf(effort.stop, left)
         layer = timing.layer(problem.traces, k, slots, slots * problem.gpus != problem.experts)
 
         def standing(row: tuple[int, ...], layer=layer, slots=slots) -> Standing:  # type: ignore[no-untyped-def]
             return Standing(layer=layer, held=np.array(row, dtype=np.intp).reshape(problem.gpus, slots))
 
-        starts = [standing(even.rows[k]), *([standing(near[k])] if near is not None else [])]
-        ends = [descend(start, effort.stop) for start in starts]
-        best = min(ends, key=lambda one: one.seconds)
-        way = [starts[0]]
+        way = [descend(standing(even.rows[k]), stop)]
         if near is not None:
-            way = [*way_to_balance(starts[1], effort.stop), *way_to_balance(best, effort.stop), *ends, starts[0]]
-            best = min([best, *way], key=lambda one: one.seconds)
+            first = standing(near[k])
+            lean = descend(first, stop)
+            way += [*way_to_balance(first, stop), *way_to_balance(lean, stop)]
+            way.append(descend(min(way, key=lambda one: one.seconds), stop))
+        best = min(way, key=lambda one: one.seconds)
         ways.append(way)
         steps += len(way)
         rows.append(tuple(best.held.ravel().tolist()))

@@ -98,8 +98,8 @@ class HeldOut:
 class Moves:
     """From the current placement: ``slots`` that get another expert of ``of_slots``; their bytes, None where
     the size of an expert is not known. Which GPU is which is kept or, with ``relabelled``, chosen for few moves. For
-    objective time, ``seconds`` until the GPU that gets most has its weights, and the forward passes that save as much (None: none
-    does)."""
+    objective time, ``seconds`` until the GPU that gets most has its weights, and the forward passes that save as much
+    (None: none does)."""
 
     slots: int
     of_slots: int

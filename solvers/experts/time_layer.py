@@ -169,6 +169,16 @@ def share_changes(standing: Standing, gpu: int) -> tuple[Integers, Integers, Int
     return own, other, slot, shares
 
 
+def nodes_reached(standing: Standing, gpu: int, own: Integers, other: Integers, slot: Integers) -> Floats:
+    """[n]: nodes that a token needs on average after each exchange."""
+    per_place = standing.layer.gpus_per_node
+    by = _by_routes if standing.layer.routes is not None else _by_rule
+    at_here, at_there = by(standing, per_place, gpu, own, other, slot)
+    now, here, there = standing.on_nodes, gpu // per_place, other // per_place
+    change = at_here + at_there - now[here] - now[there]
+    return np.asarray(now.sum() + np.where(here != there, change, 0.0))
+
+
 def _changed(standing: Standing, per_place: int, gpu: int, own: Integers, other: Integers, slot: Integers) -> Floats:
     """[n, places]: parts of all tokens that need each place after each exchange."""
     now = standing.on_gpus if per_place == 1 else standing.on_nodes

@@ -6,11 +6,14 @@ largest share in place of seconds: from a placement with little traffic it passe
 balance, each of which is priced.
 """
 
-from solvers.experts.time_layer import Exchanges, Standing, exchanges, share_changes
+import numpy as np
+
+from solvers.experts.time_layer import Exchanges, Standing, exchanges, nodes_reached, share_changes
 from solvers.stop import StoppingRule
 
 GAIN = 1e-9
 EVEN = 1e-6  # of the seconds, for the evenness that decides between equals
+NODE = 0.1  # of the mean load, what one more node of a token counts on the way to balance
 STEPS = 200  # of one descent or way
 CLOSE = 1e-3  # above the mean, where the way to balance ends
 
@@ -35,8 +38,8 @@ def descend(start: Standing, stop: StoppingRule, steps: int = STEPS) -> Standing
 
 
 def way_to_balance(start: Standing, stop: StoppingRule, steps: int = STEPS) -> list[Standing]:
-    """From ``start`` by the exchange of the largest GPU that leaves the largest share least, until none gains;
-    ``start`` first."""
+    """From ``start`` by exchanges of the GPU with the most copies that lessen the largest share, the one with the
+    least of largest load and nodes of a token together, until none gains; ``start`` first."""
     way = [start]
     for made in range(steps):
         now = way[-1]
@@ -44,11 +47,13 @@ def way_to_balance(start: Standing, stop: StoppingRule, steps: int = STEPS) -> l
             break
         gpu = int(now.shares.argmax())
         own, other, slot, shares = share_changes(now, gpu)
-        rank = shares.max(axis=1) + EVEN * (shares**2).sum(axis=1)
-        at = int(rank.argmin()) if len(rank) else -1
+        largest = shares.max(axis=1) + EVEN * (shares**2).sum(axis=1)
         before = float(now.shares.max() + EVEN * (now.shares**2).sum())
-        if at < 0 or rank[at] >= before * (1 - GAIN):
+        better = np.flatnonzero(largest < before * (1 - GAIN))
+        if not len(better):
             break
+        nodes = nodes_reached(now, gpu, own[better], other[better], slot[better]) if now.layer.merged else 0.0
+        at = int(better[(largest[better] * len(now.shares) + NODE * nodes).argmin()])
         way.append(now.exchanged(gpu, int(own[at]), int(other[at]), int(slot[at])))
     return way
 
