@@ -6,15 +6,16 @@ GPU g and domain d at all. Tokens come from all GPUs alike. Kernels run as long 
 long as its busiest link takes, dispatch and combine alike (``own`` is what a copy within the GPU counts):
 
     rows        n t k max s_g
-    every copy  near  max over g of max(n t k s_g (r - 1 + own) / n,  t k (S_d - s_g + own s_g))
-                far   max over g of max(n t k s_g (n - r) / n,  t k (1 - S_d)),  S_d the share of g's domain
-    merged      near  max over g of n t p_g (n - 1) / n + own t
-                far   max over d of max(n t q_d (n - r) / (n r),  t (sum of q - q_d))
+    every copy  near  t k max s_g (r - 1 + own)
+                far   t k max s_g (n - r)
+    merged      near  t max p_g (n - 1) + own t
+                far   t max q_d (n - r) / r
 
-times the bytes of a token. With s_g = 1/n, p_g = 1 - (1 - 1/n)^k and q_d = 1 - (1 - 1/D)^k this is the exchange that
-``costmodels.layers`` prices for even routing. The grouped GEMM follows ``costmodels.kernels``: each expert's rows are
-padded by the calibrated edge, what partly filled tiles cost on average, so that its time depends on the rows of a
-GPU and the number of its experts.
+times the bytes of a token. That is what the busiest receives; nothing sends more: to other domains, say, a GPU sends
+t k (1 - S_d), S_d the share of its own, and of the n - r GPUs there one gets at least (1 - S_d) / (n - r). With
+s_g = 1/n, p_g = 1 - (1 - 1/n)^k and q_d = 1 - (1 - 1/D)^k this is the exchange that ``costmodels.layers`` prices for
+even routing. The grouped GEMM follows ``costmodels.kernels``: each expert's rows are padded by the calibrated edge, what
+partly filled tiles cost on average, so that its time depends on the rows of a GPU and the number of its experts.
 """
 
 from collections.abc import Callable
@@ -104,14 +105,9 @@ class PlacedLayer:
             assert on_gpus is not None
             assert on_domains is not None
             near = t * (n - 1) * on_gpus.max(axis=1) + own * t
-            received = t * (n - r) / r * on_domains.max(axis=1)
-            sent = t * (on_domains.sum(axis=1) - on_domains.min(axis=1))
-            return size * near, size * np.maximum(received, sent)
-        of_domain = shares.reshape(len(shares), -1, r).sum(axis=2)
-        beside = np.repeat(of_domain, r, axis=1) - shares + own * shares
-        near = np.maximum(t * k * shares * (r - 1 + own), t * k * beside).max(axis=1)
-        far = np.maximum(t * k * shares.max(axis=1) * (n - r), t * k * (1 - of_domain.min(axis=1)))
-        return size * near, size * np.where(self.domains > 1, far, 0.0)
+            return size * near, size * t * (n - r) / r * on_domains.max(axis=1)
+        copies = size * t * k * shares.max(axis=1)
+        return copies * (r - 1 + own), copies * (n - r)
 
     def seconds(
         self, slots: int, shares: Shares, on_gpus: Shares | None = None, on_domains: Shares | None = None

@@ -113,6 +113,20 @@ def test_even_loads_are_not_worth_a_placement() -> None:
     assert "only 0.0 % over eplb" in found.verdict.text
 
 
+@pytest.mark.parametrize("gpus", [8, 16])
+def test_the_bound_is_met_by_even_loads_and_holds_for_others(gpus: int) -> None:
+    """Definition: even experts in order are as good as can be where every copy is sent; uneven ones take longer."""
+    keys = {"model": "moonlight-16b-a3b", "gpus": gpus}
+    for loads in ([5] * 64, [5 + k % 7 for k in range(64)]):
+        asked = load_experts(problem(loads=[loads], **keys))
+        assert asked.timing is not None
+        value = objective_value(asked, derive(asked, asked.traces, (tuple(range(64)),)))
+        bound = asked.timing.bound(64 // gpus, 1.0, (1.0, 1.0))
+        assert value is not None
+        assert bound <= value
+        assert (bound == pytest.approx(value, rel=1e-9)) == (len(set(loads)) == 1)
+
+
 def test_moving_weights_is_weighed_against_what_it_saves() -> None:
     """One forward pass never pays for moving experts; a million do."""
     few, many = two_nodes(passes=1), two_nodes(passes=1_000_000)
