@@ -14,8 +14,8 @@ long as its busiest link takes, dispatch and combine alike (``own`` is what a co
 times the bytes of a token. That is what the busiest receives; nothing sends more: to other domains, say, a GPU sends
 t k (1 - S_d), S_d the share of its own, and of the n - r GPUs there one gets at least (1 - S_d) / (n - r). With
 s_g = 1/n, p_g = 1 - (1 - 1/n)^k and q_d = 1 - (1 - 1/D)^k this is the exchange that ``costmodels.layers`` prices for
-even routing. The grouped GEMM follows ``costmodels.kernels``: each expert's rows are padded by the calibrated edge, what
-partly filled tiles cost on average, so that its time depends on the rows of a GPU and the number of its experts.
+even routing. The grouped GEMM follows ``costmodels.kernels``: each expert has its rows padded by the calibrated edge,
+what partly filled tiles cost on average, so that its time depends on the rows of a GPU and the number of its experts.
 """
 
 from collections.abc import Callable
