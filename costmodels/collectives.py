@@ -156,7 +156,6 @@ def all_to_all_seconds(
     (expected distinct other ranks of n).
     """
     size = np.asarray(size_bytes, dtype=np.float64)
-    paths = _Paths(group, cluster, calibration)
     n, r, domains = group.size, group.ranks_per_domain, group.domains
     own = calibration.own_part_fraction
     crossing = np.where(domains > 1, (n - r) / n, 0.0)
@@ -165,9 +164,19 @@ def all_to_all_seconds(
         copies = np.asarray(merged_copies, dtype=np.float64)
         crossing = (domains - 1) * (1.0 - (1.0 - 1.0 / domains) ** copies) / copies
         staying = ((n - 1) * (1.0 - (1.0 - 1.0 / n) ** copies) + own) / copies
-    moving = np.maximum(staying * size / paths.up, crossing * size / paths.out)
-    hop = np.where(domains > 1, cluster.scale_out.latency_seconds, cluster.scale_up.latency_seconds)
-    return paths.timed(moving / calibration.all_to_all_fraction + hop, size)
+    return exchange_seconds(staying * size, crossing * size, group, cluster, calibration)
+
+
+def exchange_seconds(
+    near_bytes: ArrayLike, far_bytes: ArrayLike, group: Group, cluster: Cluster, calibration: Calibration
+) -> Seconds:
+    """An all-to-all of unequal parts, as long as its busiest links: ``near_bytes`` over one rank's NVLink beside
+    ``far_bytes`` over one rank's share of the NICs."""
+    near, far = (np.asarray(moved, dtype=np.float64) for moved in (near_bytes, far_bytes))
+    paths = _Paths(group, cluster, calibration)
+    moving = np.maximum(near / paths.up, far / paths.out)
+    hop = np.where(group.domains > 1, cluster.scale_out.latency_seconds, cluster.scale_up.latency_seconds)
+    return paths.timed(moving / calibration.all_to_all_fraction + hop, near + far)
 
 
 def send_seconds(size_bytes: ArrayLike, crosses: ArrayLike, cluster: Cluster, calibration: Calibration) -> Seconds:

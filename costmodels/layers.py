@@ -7,13 +7,14 @@ up to Korthikanti et al. (arXiv 2205.05198) sec. 4.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.configuration import Job
+from costmodels.expert_load import LoadedMoe
 from costmodels.groups import group_shape
 from costmodels.operators import (
     BF16_BYTES,
@@ -21,6 +22,7 @@ from costmodels.operators import (
     Collective,
     Communication,
     CoreAttention,
+    Exchange,
     Gemm,
     GroupedGemm,
     MemoryBound,
@@ -43,6 +45,16 @@ EXPERT_BIAS_BACKWARD_BYTES = 40.0
 the gradient (4 + 4) and its sum (4), over tokens for the bias and over columns for the weights."""
 
 Calls = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedExperts:
+    """What a placement of experts makes of a layer: routed tokens of the ``busiest`` rank over the mean, ``experts``
+    that a rank holds (replicas counted), and the ``exchange`` of tokens over its busiest links."""
+
+    busiest: Column
+    experts: Column
+    exchange: Exchange
 
 
 def attended_keys(sequence_length: int, window: int | None) -> float:
@@ -341,19 +353,20 @@ class LayerBuilder:
             return _recomputed(body, ("moe", "shared_experts"))
         return [self.norm(redone_by=("mlp",)), *_recomputed(body, ("mlp",)), self.residual()]
 
-    def moe(self, block: Moe) -> list[Operator]:
+    def moe(self, block: Moe, placed: PlacedExperts | None = None) -> list[Operator]:
         """Router, dispatch, grouped expert GEMMs on the busiest rank, combine, shared experts.
 
         Each rank routes its own tokens (sequence-parallel share); the expert group of ep x etp ranks
         spreads ``top_k`` copies of each over its experts, ``expert_imbalance`` times the mean on the
-        busiest. Sizes assume no copy stays at home by luck beyond 1 in ep. Routing weights multiply the
-        activation inside the experts (Megatron-Core's memory-efficient permutation), so that combining
-        keeps nothing.
+        busiest, or what the layer's own load says. Sizes assume no copy stays at home by luck beyond 1 in
+        ep. Routing weights multiply the activation inside the experts (Megatron-Core's memory-efficient
+        permutation), so that combining keeps nothing. ``placed`` says instead what the busiest rank computes and
+        what the busiest links carry.
         """
         ep, etp = self.shards.ep.astype(np.float64), self.shards.etp.astype(np.float64)
         local = self.local_tokens
-        experts = block.experts / ep
-        busiest = self.job.expert_imbalance
+        experts = block.experts / ep if placed is None else placed.experts
+        busiest = self._busiest(block) if placed is None else placed.busiest
         copies = local * etp * block.top_k * busiest
         inner = block.ffn / etp
         inputs = 2 if block.gated else 1
@@ -362,6 +375,7 @@ class LayerBuilder:
         scores = FP32_BYTES * local * block.experts
         activation = BF16_BYTES * copies * inner
         shared = Mlp(ffn=block.shared_ffn, gated=block.gated)
+        exchange = self._expert_exchange(block, permuted) if placed is None else placed.exchange
         router = Gemm(
             m=local,
             n=float(block.experts),
@@ -375,7 +389,7 @@ class LayerBuilder:
         body: list[Operator] = [
             MemoryBound(forward_bytes=4 * scores, backward_bytes=4 * scores, saved_bytes=scores),
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
-            self._expert_exchange(block, permuted),
+            exchange,
             *self._expert_tensor_collectives(copies * token_bytes),
             GroupedGemm(
                 groups=experts,
@@ -402,7 +416,7 @@ class LayerBuilder:
                 dropped_by=("moe_act",),
             ),
             *self._expert_bias(block, copies * self.hidden),
-            self._expert_exchange(block, permuted),
+            exchange,
             MemoryBound(forward_bytes=4 * permuted, backward_bytes=4 * permuted),
             *(self.mlp(shared, norm=False) if block.shared_ffn else ()),
         ]
@@ -412,6 +426,9 @@ class LayerBuilder:
             *_recomputed(body, ("moe",)),
             self.residual(),
         ]
+
+    def _busiest(self, block: Moe) -> Column | float:
+        return block.busiest_at(self.shards.ep) if isinstance(block, LoadedMoe) else self.job.expert_imbalance
 
     def _expert_bias(self, block: Moe, elements: Column) -> list[Operator]:
         """Megatron-Core adds experts' biases outside the grouped GEMM, expert by expert, times the tokens'

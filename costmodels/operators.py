@@ -284,6 +284,28 @@ class Communication:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Dispatch of tokens to experts, or their return, where links do not carry alike: bytes over the busiest
+    rank's NVLink and over the busiest share of the NICs, the same on the way back."""
+
+    group: Group
+    near_bytes: Column
+    far_bytes: Column
+    saved_bytes: Column | float = 0.0
+    parameters: Column | float = 0.0
+    work: Work = "expert"
+    expert: bool = False
+    redone_by: Modules = ()
+    dropped_by: Modules = ()
+
+    def passes(self, system: System) -> Passes:
+        once = collectives.exchange_seconds(
+            self.near_bytes, self.far_bytes, self.group, system.cluster, system.calibration
+        )
+        return Passes(forward=once, input_grad=once, weight_grad=np.zeros_like(once))
+
+
 def _three_products(
     seconds: Callable[[Column | float, Column | float, Column | float], Column],
     cast: Callable[[Column | float], Column],

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.expert_problem import ExpertProblem as ExpertProblem
     from planner.expert_problem import load_experts as load_experts
+    from planner.expert_training import ExpertLoads as ExpertLoads
+    from planner.expert_training import load_expert_loads as load_expert_loads
     from planner.experts import plan_experts as plan_experts
     from planner.infeasibility import Infeasibility as Infeasibility
     from planner.pipeline import Pipeline as Pipeline
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from planner.validate import validate as validate
 
 HOMES = {
+    "ExpertLoads": "planner.expert_training",
     "ExpertProblem": "planner.expert_problem",
     "ExpertsResult": "planner.plan.experts_result",
     "Finding": "planner.validate",
@@ -54,6 +57,7 @@ HOMES = {
     "SolveOptions": "planner.solve",
     "SpecError": "planner.specs",
     "load_cluster": "planner.specs",
+    "load_expert_loads": "planner.expert_training",
     "load_experts": "planner.expert_problem",
     "load_model": "planner.specs",
     "load_pipeline": "planner.pipeline",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from planner.expert_problem import ExpertProblem, Rows
 from planner.expert_traces import Routes, Traces
-from planner.plan.experts_result import Derived, LayerFigures, PlacementFigures
+from planner.plan.experts_result import Derived, LayerFigures, LayerTime, PlacementFigures
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -43,6 +43,26 @@ def derive(problem: ExpertProblem, counts: Traces, rows: Rows) -> Derived:
         cost=tuple(float(total(step * problem.cost)) for step in steps),
         gpu_copies=tuple(gpus for gpus, _ in copies),
         node_copies=tuple(nodes for _, nodes in copies),
+        times=_times(problem, counts, rows),
+    )
+
+
+def _times(problem: ExpertProblem, counts: Traces, rows: Rows) -> tuple[LayerTime, ...]:
+    if problem.timing is None or not counts.loads:
+        return ()
+    return tuple(problem.timing.figures(counts, k, row) for k, row in enumerate(rows))
+
+
+def total_time(times: Sequence[LayerTime]) -> LayerTime | None:
+    """The sum over the layers; nodes per token are their mean."""
+    if not times:
+        return None
+    nodes = [one.nodes_per_token for one in times if one.nodes_per_token is not None]
+    return LayerTime(
+        exchange_seconds=sum(one.exchange_seconds for one in times),
+        expert_seconds=sum(one.expert_seconds for one in times),
+        other_seconds=sum(one.other_seconds for one in times),
+        nodes_per_token=float(np.mean(nodes)) if nodes else None,
     )
 
 
@@ -63,7 +83,7 @@ def _steps(problem: ExpertProblem, counts: Traces, shares: list[Floats]) -> list
 
 def objective_by_layer(problem: ExpertProblem, derived: Derived) -> Floats | None:
     """What each layer (or step) adds to the objective, so that the mean of balance and traffic, and the sum of
-    transitions over all of them, is its value; None where it is not defined."""
+    transitions and time over all of them, is its value; None where it is not defined."""
     weights, objective = problem.spec.weights, problem.spec.objective
     if objective == "transitions":
         total = sum(derived.transitions)
@@ -74,6 +94,8 @@ def objective_by_layer(problem: ExpertProblem, derived: Derived) -> Floats | Non
         if not derived.gpu_copies:
             return None
         return weights.gpu * np.array(derived.gpu_copies) + weights.node * np.array(derived.node_copies)
+    if objective == "time":
+        return np.array([one.seconds for one in derived.times]) if derived.times else None
     return np.array(derived.max_over_mean) if derived.max_over_mean else None
 
 
@@ -81,7 +103,7 @@ def objective_value(problem: ExpertProblem, derived: Derived) -> float | None:
     parts = objective_by_layer(problem, derived)
     if parts is None:
         return None
-    return float(parts.sum() if problem.spec.objective == "transitions" else parts.mean())
+    return float(parts.sum() if problem.spec.objective in ("transitions", "time") else parts.mean())
 
 
 def summary(name: str, problem: ExpertProblem, derived: Derived) -> PlacementFigures:
@@ -97,6 +119,7 @@ def summary(name: str, problem: ExpertProblem, derived: Derived) -> PlacementFig
         transition_share_leaving_node=sum(derived.leaving_node) / total if total and nodes else None,
         gpu_copies_per_token=float(np.mean(derived.gpu_copies)) if derived.gpu_copies else None,
         node_copies_per_token=float(np.mean(derived.node_copies)) if derived.node_copies and nodes else None,
+        time=total_time(derived.times),
     )
 
 
@@ -115,6 +138,7 @@ def layer_figures(problem: ExpertProblem, derived: Derived, bounds: Sequence[flo
                 transition_share_leaving_node=derived.leaving_node[k] / total if total and nodes else None,
                 gpu_copies_per_token=derived.gpu_copies[k] if derived.gpu_copies else None,
                 node_copies_per_token=derived.node_copies[k] if derived.node_copies and nodes else None,
+                time=derived.times[k] if derived.times else None,
             )
         )
     return tuple(found)

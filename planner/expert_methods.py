@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.expert_problem import ExpertProblem, Rows
 from planner.expert_traces import Floats
+from planner.plan.experts_result import CurvePoint
 from planner.specs.errors import Problem, SpecError
 from solvers.experts.apart import apart
 from solvers.experts.balance import Balanced, balance
@@ -37,6 +38,7 @@ class Found:
     layer_bounds: Floats | None = None
     reasons: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ def bounds_of_layers(problem: ExpertProblem, reached: Floats) -> Floats:
 
 
 def _balanced(problem: ExpertProblem, effort: Effort) -> Found:
-    found = _best_balance(problem, effort)
+    found = best_balance(problem, effort)
     if not problem.spec.replicas_apart or found.rows is None:
         return found
     mended = tuple(_apart(problem, layer, row) for layer, row in enumerate(found.rows))
@@ -135,7 +137,7 @@ def _apart(problem: ExpertProblem, layer: int, row: tuple[int, ...]) -> tuple[in
     return tuple(mended.ravel().tolist())
 
 
-def _best_balance(problem: ExpertProblem, effort: Effort) -> Found:
+def best_balance(problem: ExpertProblem, effort: Effort) -> Found:
     spec = problem.spec
     if spec.total_slots_per_gpu is not None:
         return _uneven(problem, effort)
@@ -279,7 +281,7 @@ def _along(problem: ExpertProblem, method: str, bound: str) -> str:
     return f"{method}, bound {bound}"
 
 
-def _copied(problem: ExpertProblem, effort: Effort) -> Found:
+def fewest_copies(problem: ExpertProblem, effort: Effort) -> Found:
     """Layers are independent, as a token returns home after each; they share the time that is left equally."""
     from solvers.experts.traffic import traffic_problem
     from solvers.experts.traffic_search import EXCHANGES_BY_DEFAULT, place_for_traffic
@@ -322,8 +324,15 @@ def _copied(problem: ExpertProblem, effort: Effort) -> Found:
     )
 
 
+def _timed(problem: ExpertProblem, effort: Effort) -> Found:
+    from planner.expert_time import placed_by_time
+
+    return placed_by_time(problem, effort)
+
+
 METHODS: dict[str, Method] = {
     "balance": _balanced,
+    "time": _timed,
     "transitions": _along_layers,
-    "traffic": _copied,
+    "traffic": fewest_copies,
 }

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.architecture import Model, Moe
+from planner.expert_timing import ExpertTiming, timing_of
 from planner.expert_traces import Floats, Reading, Traces, read_traces
 from planner.readers.expert_loads import LoadTrace, is_tokens
+from planner.specs import load_cluster
 from planner.specs.document import Document, read_document
 from planner.specs.experts import ExpertsSpec
 from planner.specs.model import load_model
@@ -23,7 +25,8 @@ Rows: TypeAlias = tuple[tuple[int, ...], ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertProblem:
     """``slots_per_gpu`` [layers]; ``layer_ids`` the model's numbers of the layers, ``hidden_layers`` all it has;
-    ``cost`` [gpus, gpus] of a transition, empty without any; ``current`` the placement now, [layers][gpus * slots]."""
+    ``cost`` [gpus, gpus] of a transition, empty without any; ``current`` the placement now, [layers][gpus * slots];
+    ``timing`` for objective time."""
 
     file: str
     name: str
@@ -39,6 +42,7 @@ class ExpertProblem:
     current: Rows | None
     expert_bytes: float | None
     notes: tuple[str, ...]
+    timing: ExpertTiming | None = None
 
     @property
     def layers(self) -> int:
@@ -103,6 +107,7 @@ class _Resolution(Reading):
             expert_bytes = _expert_bytes(self.model)
             self.notes.append(f"an expert of {self.model.name} is {expert_bytes / 1e6:.1f} MB in 16 bits")
         self.problems.check()
+        timing = self._timing(experts, traces) if spec.objective == "time" else None
         dense = self._dense()
         return ExpertProblem(
             file=self.document.file,
@@ -113,13 +118,47 @@ class _Resolution(Reading):
             layer_ids=ids,
             hidden_layers=max((*ids, *dense)) + 1,
             gpus=spec.gpus,
-            gpus_per_node=spec.gpus_per_node or spec.gpus,
+            gpus_per_node=spec.gpus_per_node or (timing.gpus_per_domain if timing is not None else spec.gpus),
             slots_per_gpu=slots,
             cost=cost,
             current=current,
             expert_bytes=expert_bytes,
             notes=tuple(dict.fromkeys(self.notes)),
+            timing=timing,
         )
+
+    def _timing(self, experts: int, traces: Traces) -> ExpertTiming | None:
+        """What prices placements; the GPUs of a node are the cluster's."""
+        spec, model = self.spec, self.model
+        assert spec.cluster is not None
+        beside = self.folder / spec.cluster
+        timing = None
+        with self.problems.of():
+            cluster = load_cluster(str(beside) if beside.is_file() else spec.cluster)
+            if model is not None:
+                try:
+                    timing = timing_of(spec, cluster, model)
+                except ValueError as error:
+                    key, _, message = str(error).partition(": ")
+                    self.wrong(key, message)
+        self.problems.check()
+        assert timing is not None
+        if timing.priced.block.experts != experts:
+            self.refuse(
+                "model", f"has {timing.priced.block.experts} experts, the loads have {experts}", spec.model or ""
+            )
+        together = {route.shape[1] for route, _ in traces.routes} - {timing.priced.block.top_k}
+        if together:
+            message = f"has tokens of {together.pop()} experts; {spec.model} routes each to {timing.priced.block.top_k}"
+            self.refuse("coactivation" if spec.coactivation else "loads", message)
+        if spec.gpus_per_node is not None and min(spec.gpus_per_node, spec.gpus) != timing.gpus_per_domain:
+            message = f"{timing.gpus_per_domain} GPUs of the cluster share NVLink: leave it out"
+            self.refuse("gpus_per_node", message, spec.gpus_per_node)
+        if timing.priced.merged and spec.routing is None and not traces.routes:
+            self.notes.append(
+                "a token's experts are taken as drawn alone: routing, or a jsonl of tokens, tells what is used together"
+            )
+        return timing
 
     def _check_keys(self) -> None:
         """What can be said without reading a trace."""
@@ -150,13 +189,20 @@ class _Resolution(Reading):
                     self.wrong(key, f"has no meaning for objective {spec.objective}", given)
         if spec.objective == "transitions" and spec.bandwidth is not None and "weights" in self.document.data:
             self.wrong("weights", "stands for bandwidth: give one of them")
+        if spec.objective != "time":
+            for key in ("dispatch", "precision", "routing", "passes"):
+                if key in self.document.data:
+                    self.wrong(key, f"has no meaning for objective {spec.objective}", self.document.data[key])
+        elif spec.replicas_apart:
+            self.wrong("replicas_apart", "is kept for objective balance alone, not time", True)
         if spec.objective != "balance":
             for key in ("expert_groups", "move_limit", "total_slots_per_gpu"):
                 if getattr(spec, key) is not None:
                     self.wrong(key, f"is kept for objective balance alone, not {spec.objective}", getattr(spec, key))
         if spec.robust == "worst":
-            if spec.objective == "traffic":
-                self.wrong("robust", "worst is for balance and transitions, not traffic: leave it out", "worst")
+            if spec.objective in ("traffic", "time"):
+                message = f"worst is for balance and transitions, not {spec.objective}: leave it out"
+                self.wrong("robust", message, "worst")
             for key in ("tail", "load_limit"):
                 if getattr(spec, key):
                     self.wrong(key, "does not go with robust: worst", getattr(spec, key))

@@ -5,10 +5,12 @@ was made for those counts. On held-out counts it is compared with its own noise,
 gain over the layers (each layer's gain one draw).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.plan.experts_result import Verdict
+from planner.plan.experts_result import Moves, Verdict
 
 WORTH = 0.01
 """Less is within what a kernel or a network varies from run to run: not worth a table (assumed)."""
@@ -38,6 +40,28 @@ def judge(baseline: str, seen: Pair, held_out: Pair | None) -> Verdict:
     else:
         worth, text = True, f"better than {baseline}: {figures}"
     return Verdict(worth_it=worth, baseline=baseline, gain=gain, held_out_gain=unseen, noise=noise, text=text)
+
+
+def against_balancer(verdict: Verdict, ours: float, balancer: float) -> Verdict:
+    """The verdict, and what is left of the gain beside a placement that EPLB makes for balance alone."""
+    gain = 1 - ours / balancer
+    said = (
+        f"{_percent(gain)} over eplb" if gain >= WORTH else f"only {_percent(gain)} over eplb, which would do as well"
+    )
+    return replace(verdict, text=f"{verdict.text}; {said}")
+
+
+def against_moves(verdict: Verdict, moves: Moves | None, passes: int | None) -> Verdict:
+    """Not worth it where moving weights takes longer than ``passes`` forward passes save."""
+    if moves is None or moves.seconds is None:
+        return verdict
+    if moves.pays_after_passes is None:
+        return verdict
+    said = f"moving weights takes {moves.seconds:.3g} s, saved in {moves.pays_after_passes:,.0f} forward passes"
+    if passes is not None and moves.pays_after_passes > passes:
+        text = f"not worth it: {said}, not in the {passes:,} there are"
+        return replace(verdict, worth_it=False, text=text)
+    return replace(verdict, text=f"{verdict.text}; {said}")
 
 
 def _gain(ours: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[float, float]:

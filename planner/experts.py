@@ -16,14 +16,15 @@ from planner.expert_methods import (
     published_balancer,
 )
 from planner.expert_problem import ExpertProblem, Rows
-from planner.expert_verdict import judge
+from planner.expert_verdict import against_balancer, against_moves, judge
 from planner.exports.experts.served import ServedPlacement
 from planner.plan.experts_result import ExpertsResult, HeldOut, Moves, PlacementFigures, Verdict
+from planner.specs.errors import SpecError
 from planner.validate.experts import PROVEN_GAP, check_experts, placement_faults
 from solvers.solution import relative_gap
 from solvers.stop import FirstOf, MaxSeconds, NoLimit, StoppingRule
 
-CONTIGUOUS, EPLB, CURRENT = "contiguous", "eplb", "current"
+CONTIGUOUS, EPLB, NEAR, CURRENT = "contiguous", "eplb", "eplb on nodes", "current"
 OURS = "this placement"
 DEFAULT_SECONDS = 60.0
 
@@ -73,6 +74,7 @@ def plan_experts(
         groups=problem.spec.expert_groups,
         apart=problem.spec.replicas_apart,
         load_limit=problem.spec.load_limit,
+        timing=problem.timing,
     )
     if findings:
         first = findings[0]
@@ -101,6 +103,14 @@ def _baselines(problem: ExpertProblem) -> dict[str, Rows | str]:
             found[EPLB] = published_balancer(problem)
         except ValueError as error:
             found[EPLB] = str(error)
+    timing = problem.timing
+    if timing is not None and timing.groups > 1 and timing.priced.domains > 1:
+        spec = problem.spec.model_copy(update={"expert_groups": timing.groups})
+        grouped = replace(problem, spec=spec, gpus_per_node=timing.gpus_per_domain)
+        try:
+            found[NEAR] = published_balancer(grouped)
+        except (ValueError, SpecError) as error:
+            found[NEAR] = str(error)
     if problem.current is not None:
         found[CURRENT] = problem.current
     return found
@@ -180,6 +190,7 @@ def _result(problem: ExpertProblem, found: Found, baselines: dict[str, Rows | st
     gap = relative_gap(ours.value, bound)
     proven = gap <= PROVEN_GAP
     held = _held_out(problem, rows, baselines)
+    moves = _with_seconds(problem, moves, rows, baselines)
     return replace(
         common,
         status="optimal" if proven else "feasible",
@@ -193,7 +204,9 @@ def _result(problem: ExpertProblem, found: Found, baselines: dict[str, Rows | st
         gpu_copies_per_token=ours.gpu_copies_per_token,
         node_copies_per_token=ours.node_copies_per_token,
         held_out=held,
-        verdict=_verdict(problem, rows, baselines),
+        verdict=_verdict(problem, rows, baselines, moves),
+        time=ours.time,
+        curve=found.curve,
         moves=moves,
         per_layer=layer_figures(problem, derived, bounds.tolist()),
         physical_to_logical=rows,
@@ -223,7 +236,40 @@ def _held_out(problem: ExpertProblem, rows: Rows, baselines: dict[str, Rows | st
     return HeldOut(figures=tuple(_figures(name, problem, other, held=True) for name, other in placed.items()))
 
 
-def _verdict(problem: ExpertProblem, rows: Rows, baselines: dict[str, Rows | str]) -> Verdict | None:
+def _with_seconds(
+    problem: ExpertProblem, moves: Moves | None, rows: Rows, baselines: dict[str, Rows | str]
+) -> Moves | None:
+    """What moving weights takes: to the GPU that gets most of them, over its share of the NICs; from the current
+    placement, or, where ``passes`` asks, from the contiguous one that runtimes begin with."""
+    timing = problem.timing
+    told = problem.current is not None or problem.spec.passes is not None
+    if timing is None or problem.expert_bytes is None or not told:
+        return moves
+    before = problem.current or baselines[CONTIGUOUS]
+    assert not isinstance(before, str)
+    got = np.zeros(problem.gpus)
+    for old, new in zip(before, rows, strict=True):
+        pairs = zip(
+            np.reshape(old, (problem.gpus, -1)).tolist(), np.reshape(new, (problem.gpus, -1)).tolist(), strict=True
+        )
+        got += [len(set(after) - set(held)) for held, after in pairs]
+    seconds = float(got.max()) * problem.expert_bytes / timing.move_bytes_per_second
+    times = [objective_value(problem, derive(problem, problem.traces, each)) for each in (before, rows)]
+    assert times[0] is not None
+    assert times[1] is not None
+    saved = times[0] - times[1]
+    plain = Moves(
+        slots=int(got.sum()),
+        of_slots=sum(map(len, rows)),
+        bytes=float(got.sum()) * problem.expert_bytes,
+        relabelled=False,
+    )
+    return replace(moves or plain, seconds=seconds, pays_after_passes=seconds / saved if saved > 0 else None)
+
+
+def _verdict(
+    problem: ExpertProblem, rows: Rows, baselines: dict[str, Rows | str], moves: Moves | None
+) -> Verdict | None:
     name = CURRENT if problem.current is not None else CONTIGUOUS
     base = baselines[name]
     assert not isinstance(base, str)
@@ -232,7 +278,15 @@ def _verdict(problem: ExpertProblem, rows: Rows, baselines: dict[str, Rows | str
     if seen[0] is None or seen[1] is None:
         return None
     unseen = (held[0], held[1]) if held[0] is not None and held[1] is not None else None
-    return judge(name, (seen[0], seen[1]), unseen)
+    verdict = judge(name, (seen[0], seen[1]), unseen)
+    if problem.timing is None:
+        return verdict
+    other = baselines.get(EPLB)
+    if other is not None and not isinstance(other, str):
+        beside = objective_by_layer(problem, derive(problem, problem.traces, other))
+        assert beside is not None
+        verdict = against_balancer(verdict, float(seen[0].sum()), float(beside.sum()))
+    return against_moves(verdict, moves, problem.spec.passes)
 
 
 def _moved(problem: ExpertProblem, rows: Rows) -> tuple[Rows, Moves | None]:
@@ -244,7 +298,7 @@ def _moved(problem: ExpertProblem, rows: Rows) -> tuple[Rows, Moves | None]:
 
     if problem.current is None:
         return rows, None
-    free = problem.spec.objective in ("balance", "traffic")
+    free = problem.spec.objective in ("balance", "traffic", "time")
     chosen, moved = [], 0
     for before, after in zip(problem.current, rows, strict=True):
         old, new = (np.array(row, dtype=np.intp).reshape(problem.gpus, -1) for row in (before, after))

@@ -11,6 +11,7 @@ from costmodels.flops import mfu
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from costmodels.step import price_cut
+from planner.expert_training import ExpertLoads, check_loads, priced_model, renumber_all
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
 from planner.splits import Split, even_boundaries, redistributed_boundaries
@@ -67,15 +68,21 @@ def predict(
     split: Split = "best",
     boundaries: tuple[int, ...] | None = None,
     calibration: Calibration | Path | None = None,
+    expert_loads: ExpertLoads | None = None,
 ) -> Prediction:
     """Price ``configuration``, its layers cut for the least time, as evenly as Megatron does, or by another
-    rule of ``planner.splits`` (balanced where the rule has none), or at ``boundaries``.
+    rule of ``planner.splits`` (balanced where the rule has none), or at ``boundaries``. ``expert_loads``: experts are
+    placed by them, and every layer priced with its busiest rank's load.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
     ``IllegalConfiguration`` when a degree does not divide what it must.
     """
     check(cluster, model, job, configuration)
-    pricing = Pricing(cluster, model, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
+    priced = model
+    if expert_loads is not None:
+        check_loads(model, job, expert_loads)
+        priced = priced_model(model, renumber_all(expert_loads, [configuration.ep]))
+    pricing = Pricing(cluster, priced, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
     if boundaries is None and split == "even":
         boundaries = even_boundaries(model, configuration)
     elif boundaries is None and split == "redistributed":

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.architecture import Model
+from costmodels.architecture import LayerKind, Model
 from costmodels.calibration import Calibration, load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import PIPELINE_SCHEDULES, Configuration, Job
+from costmodels.expert_load import lightened, without_load
 from costmodels.hardware import Cluster
 from costmodels.placement import stage_of_chunk
 from costmodels.price import StepPrice
@@ -55,6 +56,8 @@ WORTH = 1e-3
 BATCH = 1 << 15
 """Candidates bounded together: keeps the arrays of a million of them in tens of megabytes."""
 
+COARSE_LOADS = 4
+"""Loads of experts that the coarse bounds tell apart: with 58 layers of their own they would take ten times as long."""
 
 _NOTHING = (np.zeros(0), np.zeros(0, dtype=np.bool_))
 
@@ -96,6 +99,9 @@ class Pricing:
     def __init__(self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns) -> None:
         self.cluster, self.model, self.columns = cluster, model, columns
         self.step = StepModel(model, cluster, job, calibration, columns)
+        light = lightened(model, COARSE_LOADS)
+        self.light = self.step if light is model else StepModel(light, cluster, job, calibration, columns)
+        """Prices that are nowhere above those of ``step``, of fewer kinds of layers."""
         self.exact = exactly_cut(self.step)
         self.uneven = may_be_uneven(self.step)
         self.least_seconds = np.zeros(0)
@@ -112,7 +118,7 @@ class Pricing:
     def coarse_bounds(self) -> Column:
         """A lower bound on the step of each candidate whatever its cut; inf where no cut fits."""
         parts = [
-            self._coarse(self.step.take(np.arange(start, min(start + BATCH, len(self.columns)))))
+            self._coarse(self.light.take(np.arange(start, min(start + BATCH, len(self.columns)))))
             for start in range(0, len(self.columns), BATCH)
         ]
         self.least_seconds, fits = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NOTHING
@@ -140,7 +146,7 @@ class Pricing:
         share = np.max(forward / np.maximum(load, 1e-30), axis=0)
         share = np.maximum(share, 0.5) if host else share
         plain = total / p * (m + (p - 1) / (1 + share))
-        kinds = np.unique(self.model.layers) + 1
+        kinds = np.unique(step.model.layers) + 1
         lightest = load[kinds].min(axis=0)
 
         def ramp(embedding: Column, layer: Column) -> Column:
@@ -165,7 +171,8 @@ class Pricing:
 
     def _fits_some_cut(self, step: StepModel) -> NDArray[np.bool_]:
         """False only where no cut can fit: the stages together lack room for the layers of some kind
-        alone, or for all layers if each were of the lightest kind.
+        alone, or for all layers if each were of the lightest kind. Kinds that differ in the load of their experts
+        count as one, as light as the lightest of them.
 
         Stage i of 1F1B keeps min(m, p-i) micro-batches of its layers. Interleaved, it runs
         (v-1) p + 2 (p-1-i) + 1 forwards before its first backward, p of each chunk in turn: p
@@ -176,15 +183,16 @@ class Pricing:
         here all are as to bytes kept and none as to seconds, which their cut goes by.
         """
         columns = step.columns
-        kinds = np.flatnonzero(np.bincount(self.model.layers)) + 1
+        kinds = np.flatnonzero(np.bincount(step.model.layers)) + 1
+        alike = _alike(step.model)
 
         def with_lightest(table: Column) -> Column:
-            return np.vstack([table[kinds], table[kinds].min(axis=0)])
+            return np.vstack([*(table[some].min(axis=0) for some in alike), table[kinds].min(axis=0)])
 
         load = step.kept.forward_seconds + step.kept.backward_seconds
         tables = (step.state.total, step.saved_bytes, step.weight_grad_bytes, load)
         state, saved, kept, cost = (with_lightest(table) for table in tables)
-        after = 1 + len(self.model.kinds)  # prediction layers and head: one item of the cut
+        after = 1 + len(step.model.kinds)  # prediction layers and head: one item of the cut
         largest = np.maximum(load[:after].max(axis=0), step.chain.counts[after:] @ load[after:])
         in_last = np.floor((step.chain.counts @ load / (columns.pp * columns.vp) + largest) * (1 + 1e-9) / cost)
         transient = step.kept.transient_bytes[kinds].min(axis=0)
@@ -193,7 +201,7 @@ class Pricing:
         last = step.state.total[-1] + step.logit_bytes
         first = step.state.total[0]
         ending = np.where(columns.turns_back, 0, columns.pp - 1)
-        room = np.zeros((len(kinds) + 1, len(columns)))
+        room = np.zeros((len(alike) + 1, len(columns)))
         for stage in range(int(columns.pp.max(initial=0))):
             later = columns.pp - 1 - stage
             interleaved = np.minimum(columns.pp, 2 * later + 1)
@@ -208,7 +216,7 @@ class Pricing:
                 (free + in_last * (much - little)) / much,
             )
             room += np.where(stage < columns.pp, np.maximum(np.floor(held * (1 + 1e-12)), 0), 0)
-        needed = np.append(step.chain.counts[kinds], step.chain.decoder_layers)
+        needed = np.append([step.chain.counts[some].sum() for some in alike], step.chain.decoder_layers)
         return np.asarray((room >= needed[:, None]).all(axis=0))
 
     # -- memory alone ------------------------------------------------------------------------
@@ -609,6 +617,14 @@ def _order_by_rule(step: StepModel, i: int) -> Order:
     """The candidate's order, or one with the same chunks where it has yet to be made."""
     row = step.columns.row(i)
     return like_order(row, int(step.microbatches[i])) if row.schedule == "best" else step.order(i)
+
+
+def _alike(model: Model) -> list[NDArray[np.int64]]:
+    """Item types of the decoder layers, those together that differ in the load of their experts alone."""
+    families: dict[LayerKind, list[int]] = {}
+    for number in np.unique(model.layers).tolist():
+        families.setdefault(without_load(model.kinds[number]), []).append(1 + number)
+    return [np.array(types, dtype=np.int64) for types in families.values()]
 
 
 def _busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, weight_grad: Column) -> float:

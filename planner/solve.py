@@ -11,6 +11,13 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
+from planner.expert_training import (
+    ExpertLoads,
+    check_loads,
+    experts_section,
+    priced_model,
+    renumber_all,
+)
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof, ScheduleProof
@@ -74,21 +81,30 @@ def solve(
     *,
     options: SolveOptions = SolveOptions(),
     progress: Callable[[Progress], None] | None = None,
+    expert_loads: ExpertLoads | None = None,
 ) -> Outcome:
     """The fastest configuration of the stated space that fits, with its proof.
 
-    Raises ``IllegalConfiguration`` for pins that name no degree. A keyboard interrupt or the time
+    ``expert_loads``: experts are placed by them, a permutation of each layer's for every ``ep``, and every layer is
+    priced, in seconds and bytes, with its busiest rank's load.
+
+    Raises ``IllegalConfiguration`` for pins that name no degree, ``SpecError`` for loads that are not of the model or
+    stand beside the job's ``expert_imbalance``. A keyboard interrupt or the time
     limit ends the search with the best plan so far and its gap.
     """
     started = time.monotonic()
     tell = progress or (lambda _: None)
     calibration = calibration_for(cluster, job, options.calibration)
+    if expert_loads is not None:
+        check_loads(model, job, expert_loads)
 
     space = enumerate_space(cluster, model, job, options.pins, options.forbid, options.allow)
     total = len(space.columns)
     tell(Progress(stage="enumerate", done=total, total=total))
 
-    pricing = Pricing(cluster, model, job, calibration, space.columns)
+    placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
+    priced = priced_model(model, placed) if placed else model
+    pricing = Pricing(cluster, priced, job, calibration, space.columns)
     bounds = pricing.coarse_bounds()
     tell(Progress(stage="bound", done=total, total=total))
 
@@ -118,13 +134,18 @@ def solve(
         if result.status != "infeasible":
             return Outcome(status="unknown", plan=None, seconds=seconds)
         demands = (dict(options.pins), options.forbid, options.allow)
-        report = explain_infeasible(cluster, model, job, calibration, space, *demands)
+        anywhere = _on_any_ranks(model, expert_loads) if expert_loads is not None else model
+        report = explain_infeasible(cluster, anywhere, job, calibration, space, *demands)
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
     pricing.improve(best)
     order = pricing.polish(best, _left(started, limit, options.order_seconds), options.seed)
     price = pricing.price(best)
     certificate = _certify(pricing, price, result, space.pruned, options)
+    section = None
+    if expert_loads is not None:
+        others = [other.ep for other in certificate.alternatives]
+        section = experts_section(expert_loads, placed, pricing.configuration(best), others, cluster.domain_gpus)
     plan = build_plan(
         cluster,
         model,
@@ -142,8 +163,16 @@ def solve(
         ),
         operations=written(order) if order is not None else None,
         vocabulary_rows=pricing.rows(best),
+        expert_loads=expert_loads.as_input() if expert_loads is not None else None,
+        experts=section,
     )
     return Outcome(status=certificate.status, plan=plan, seconds=seconds)
+
+
+def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:
+    """The model with its experts placed for every ``ep`` there is: a remedy may need another than the space has."""
+    experts = loads.tokens.shape[1]
+    return priced_model(model, renumber_all(loads, [ep for ep in range(1, experts + 1) if experts % ep == 0]))
 
 
 METHOD = "best-first search over admissible bounds; the best cut of each candidate; event simulation"

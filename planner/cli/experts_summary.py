@@ -21,7 +21,7 @@ UNITS = {
     "balance": "busiest over mean GPU, mean over the layers",
     "transitions": "per transition",
     "traffic": "copies per token and layer",
-    "time": "seconds",
+    "time": "seconds of all layers, forward pass",
 }
 
 
@@ -33,6 +33,8 @@ def summarize(result: "ExpertsResult") -> str:
     parts = [_heading(result), _proof(result), _beside("on the counts given", _ours(result), result.baselines)]
     if result.held_out is not None:
         parts.append(_beside("on held-out counts", result.held_out.figures[0], result.held_out.figures[1:]))
+    if result.curve:
+        parts.append(_curve(result))
     return "\n\n".join([*parts, _layers(result)])
 
 
@@ -62,10 +64,11 @@ def _proof(result: "ExpertsResult") -> str:
     lines += _unbalanced(result)
     if result.moves is not None:
         moves = result.moves
+        before = "contiguous" if result.verdict is not None and result.verdict.baseline == "contiguous" else "current"
         size = "" if moves.bytes is None else f", {moves.bytes / 1e9:.2f} GB of weights"
         names = " (GPUs that are alike renamed for few moves)" if moves.relabelled else ""
         lines.append(
-            f"Moves          {moves.slots:,} of {moves.of_slots:,} slots from the current placement{size}{names}"
+            f"Moves          {moves.slots:,} of {moves.of_slots:,} slots from the {before} placement{size}{names}"
         )
     return "\n".join(lines)
 
@@ -91,6 +94,7 @@ def _ours(result: "ExpertsResult") -> "PlacementFigures":
         transition_share_leaving_node=result.transition_share_leaving_node,
         gpu_copies_per_token=result.gpu_copies_per_token,
         node_copies_per_token=result.node_copies_per_token,
+        time=result.time,
     )
 
 
@@ -101,18 +105,34 @@ COLUMNS = (
     ("leave node", "transition_share_leaving_node", ".2%"),
     ("GPU copies", "gpu_copies_per_token", ".4f"),
     ("node copies", "node_copies_per_token", ".4f"),
+    ("nodes a token", "time.nodes_per_token", ".4f"),
+    ("exchange s", "time.exchange_seconds", ".4g"),
+    ("experts s", "time.expert_seconds", ".4g"),
+    ("total s", "time.seconds", ".5g"),
 )
 
 
+def _figure(of: "PlacementFigures", key: str) -> float | None:
+    for name in key.split("."):
+        of = getattr(of, name, None)  # type: ignore[assignment]
+    return of  # type: ignore[return-value]
+
+
 def _beside(title: str, ours: "PlacementFigures", others: Sequence["PlacementFigures"]) -> str:
-    shown = [column for column in COLUMNS if getattr(ours, column[1]) is not None]
+    shown = [column for column in COLUMNS if _figure(ours, column[1]) is not None]
     rows = [
-        (one.name, *(_cell(getattr(one, key), form) for _, key, form in shown))
+        (one.name, *(_cell(_figure(one, key), form) for _, key, form in shown))
         for one in (ours, *others)
         if one.max_over_mean is not None or one.value is not None
     ]
     text = table((title, *(name for name, _, _ in shown)), rows)
     return "\n".join([text, *(f"not {one.name}: {one.reason}" for one in others if one.reason)])
+
+
+def _curve(result: "ExpertsResult") -> str:
+    """From the fewest nodes a token to the most even load."""
+    rows = [(f"{p.nodes_per_token:.4f}", f"{p.max_over_mean:.4f}", f"{p.seconds * 1e3:.3f}") for p in result.curve]
+    return table(("nodes a token", "max/mean", "ms"), rows) + "\n(from the fewest nodes a token to the most even load)"
 
 
 def _cell(value: float | None, form: str) -> str:
@@ -133,6 +153,8 @@ def _layers(result: "ExpertsResult") -> str:
 def _rank(result: "ExpertsResult", layer: "LayerFigures") -> float:
     if result.objective == "transitions":
         return layer.transition_share_leaving_gpu or 0.0
+    if layer.time is not None:
+        return layer.time.seconds
     if result.objective == "traffic":
         return layer.gpu_copies_per_token or 0.0
     return layer.max_over_mean

@@ -73,7 +73,10 @@ def _finite(value: float) -> float | None:
 def _search_again(plan: "Plan", pins: "dict[str, int | str]") -> "Outcome":
     """The same inputs and calibration, with ``pins`` held."""
     from planner.cli.search import search
+    from planner.expert_training import ExpertLoads
     from planner.solve import SolveOptions
 
     options = SolveOptions(pins=pins, gap=plan.inputs.options.gap, top_k=1, calibration=plan.calibration())
-    return search(plan.cluster(), plan.model(), plan.job(), options)
+    given = plan.inputs.expert_loads
+    loads = ExpertLoads.of_input(given) if given is not None else None
+    return search(plan.cluster(), plan.model(), plan.job(), options, expert_loads=loads)

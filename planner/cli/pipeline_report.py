@@ -22,7 +22,7 @@ def cuts_and_stages(plan: "Plan") -> "tuple[tuple[Baseline, ...], tuple[StageUse
     from planner.stage_use import stage_uses
 
     columns = Columns.of([plan.configuration()])
-    step = StepModel(plan.model(), plan.cluster(), plan.job(), plan.calibration(), columns)
+    step = StepModel(plan.priced_model(), plan.cluster(), plan.job(), plan.calibration(), columns)
     step = step.running(order_of(plan), plan.vocabulary_rows())
     return baselines(step, 0), stage_uses(step, 0, plan.boundaries())
 

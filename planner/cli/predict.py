@@ -16,6 +16,7 @@ from planner.cli.inputs import Asked, check_writable, job_options
     default="best",
     help="How layers are cut into stages.",
 )
+@click.option("--expert-loads", metavar="FILE", help="Tokens of each expert: place experts by them.")
 @click.option("--rows", type=click.Path(path_type=Path), help="A CSV table of training runs instead.")
 @click.option(
     "-o",
@@ -31,6 +32,7 @@ def command(
     calibration: Path | None,
     config: str | None,
     split: str,
+    expert_loads: str | None,
     rows: Path | None,
     output: Path | None,
     as_json: bool,
@@ -41,7 +43,7 @@ def command(
     predicted_status and predicted_assumptions, and prints errors per source on stderr.
     """
     if rows is not None:
-        if asked.anything or config:
+        if asked.anything or config or expert_loads:
             raise click.UsageError("--rows takes everything from the table: leave CLUSTER, --model and the job out.")
         from planner.cli.rows import predict_table
 
@@ -57,12 +59,14 @@ def command(
     from planner.cli.output import echo_json
     from planner.cli.pairs import configuration_of, parse_pairs
     from planner.cli.prediction import as_mapping, describe
+    from planner.expert_training import load_expert_loads
     from planner.predict import predict
 
     pairs = parse_pairs(config)
     machine, network, job = asked.load()
     chosen = configuration_of(pairs, machine.gpus)
-    found = predict(machine, network, job, chosen, split=split, calibration=calibration)  # type: ignore[arg-type]
+    loads = load_expert_loads(expert_loads, network) if expert_loads is not None else None
+    found = predict(machine, network, job, chosen, split=split, calibration=calibration, expert_loads=loads)  # type: ignore[arg-type]
     if as_json:
         echo_json(as_mapping(found))
     else:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from costmodels.architecture import Model
     from costmodels.configuration import Job
     from costmodels.hardware import Cluster
+    from planner.expert_training import ExpertLoads
     from planner.solve import Outcome, Progress, SolveOptions
 
 EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
@@ -23,6 +24,7 @@ def search(
     job: "Job",
     options: "SolveOptions",
     interrupt: Interrupt | None = None,
+    expert_loads: "ExpertLoads | None" = None,
 ) -> "Outcome":
     """Solve; ``interrupt`` tells afterwards whether Ctrl-C ended it."""
     from planner.solve import solve
@@ -35,7 +37,7 @@ def search(
 
     try:
         with caught:
-            return solve(cluster, model, job, options=options, progress=tell)
+            return solve(cluster, model, job, options=options, progress=tell, expert_loads=expert_loads)
     finally:
         line.close()
 

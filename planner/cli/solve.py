@@ -1,10 +1,15 @@
 """``plan solve``: the best configuration for a cluster, a model and a job, with its proof."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.cli.inputs import Asked, check_writable, job_options
+
+if TYPE_CHECKING:
+    from costmodels.architecture import Model
+    from planner.expert_training import ExpertLoads
 
 
 @click.command(short_help="Find the best configuration and prove it.")
@@ -16,6 +21,11 @@ from planner.cli.inputs import Asked, check_writable, job_options
     default="",
     metavar="recompute,schedule,vocabulary",
     help="Search these too: recompute per stage, schedules and splits of the vocabulary that few runtimes execute.",
+)
+@click.option(
+    "--expert-loads",
+    metavar="FILE",
+    help="Tokens of each expert, [layers, experts]: place experts by them, and price each layer's busiest rank.",
 )
 @click.option(
     "--gap",
@@ -41,6 +51,7 @@ def command(
     pin: str,
     forbid: str,
     allow: str,
+    expert_loads: str | None,
     gap: float,
     time_limit: float | None,
     seed: int,
@@ -66,6 +77,7 @@ def command(
     if not asked.complete():
         raise click.UsageError("needs CLUSTER, --model, and --global-batch with --seq-len or --job FILE.")
     machine, network, job = asked.load()
+    loads = _loads(expert_loads, network)
     check_writable(output)
     options = SolveOptions(
         pins=pins,
@@ -77,7 +89,7 @@ def command(
         top_k=top_k,
         calibration=calibration,
     )
-    outcome = search(machine, network, job, options)
+    outcome = search(machine, network, job, options, expert_loads=loads)
     if outcome.plan is None:
         report_without_plan(outcome, as_json)
     else:
@@ -89,3 +101,11 @@ def command(
         elif not as_json:
             click.echo("No plan file written; -o plan.json writes it.", err=True)
     ctx.exit(EXIT_CODES[outcome.status])
+
+
+def _loads(file: str | None, model: "Model") -> "ExpertLoads | None":
+    if file is None:
+        return None
+    from planner.expert_training import load_expert_loads
+
+    return load_expert_loads(file, model)

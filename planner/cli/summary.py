@@ -1,7 +1,7 @@
 """A plan as a page a person can act on."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
@@ -19,7 +19,8 @@ NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1, "vocabulary": "whole"
 
 def summarize(plan: "Plan") -> str:
     """Configuration, stages, times, proof and alternatives, in that order."""
-    return "\n\n".join([_heading(plan), _times(plan), _stages(plan), _proof(plan), _alternatives(plan)]).rstrip()
+    parts = [_heading(plan), _times(plan), _stages(plan), _experts(plan), _proof(plan), _alternatives(plan)]
+    return "\n\n".join(part for part in parts if part).rstrip()
 
 
 def configuration_line(degrees: "Degrees") -> str:
@@ -98,6 +99,27 @@ def _stages(plan: "Plan") -> str:
     ]
     header = ("stage", "layers", "GB used", "GB free", "forward ms", "backward ms", "in flight")
     return table(header, rows, text=(0, 1)) + "\n(ms per micro-batch; in flight: micro-batch chunks alive at the peak)"
+
+
+def _experts(plan: "Plan") -> str:
+    """The busiest rank of the layers, placed by load and before; empty where loads are not known."""
+    placed = plan.experts
+    if placed is None:
+        return ""
+    layers = len(placed.layers)
+
+    def mean(figures: Sequence[float]) -> str:
+        return f"{sum(figures) / layers:.4g} of the mean rank (worst layer {max(figures):.4g})"
+
+    group = placed.group
+    across = f" over {group.domains} NVLink domains" if group.domains > 1 else ""
+    return "\n".join(
+        [
+            f"Experts        {layers} layers placed by load on {group.size} ranks{across}, {group.stride} apart",
+            f"Busiest rank   {mean(placed.imbalance)}; no placement below {mean(placed.lower_bound)}",
+            f"Unplaced       {mean(placed.contiguous)}",
+        ]
+    )
 
 
 def _chunk(chunk: "Chunk") -> str:

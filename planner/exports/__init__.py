@@ -26,6 +26,7 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
 
 
 def _faults(plan: "Plan") -> list[str]:
+    from planner.validate.expert_training import check_placed_experts
     from planner.validate.findings import Report
     from planner.validate.inputs import check_inputs
     from planner.validate.structure import check_structure
@@ -34,4 +35,6 @@ def _faults(plan: "Plan") -> list[str]:
     check_inputs(plan, report)
     if report.clean:
         check_structure(plan, report)
+    if report.clean:
+        check_placed_experts(plan, report)
     return [f"the plan does not add up: {finding.path}: {finding.message}" for finding in report]

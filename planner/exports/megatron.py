@@ -14,6 +14,8 @@ from costmodels.configuration import Job
 from costmodels.recompute import FULL, NONE, first_layers, modules_of, of_some_layers
 from costmodels.timeline import INPUT_GRAD, WEIGHT_GRAD, Order, schedule_order
 from planner.exports.chunks import chunks_of, shared_recompute
+from planner.exports.experts import export_experts
+from planner.exports.experts.served import ServedPlacement
 from planner.exports.megatron_layout import Arguments, layout_refusals, layout_string, split_arguments
 from planner.exports.orders import order_of, same_operations, vocabulary_passes
 from planner.exports.targets import ExportRefused
@@ -31,12 +33,28 @@ def files(plan: Plan) -> dict[str, str]:
         "target": VERSION,
         "layout": layout_string(chunks_of(plan)),
         "arguments": {f"--{name}": value for name, value in options.items()},
-        "left_to_you": left_to_you(plan.job()),
+        "left_to_you": left_to_you(plan.job(), placed=plan.experts is not None),
     }
-    return {
+    texts = {
         "megatron.args": shell_line(options) + "\n",
         "megatron.json": json.dumps(document, indent=2) + "\n",
     }
+    return texts | _experts(plan)
+
+
+def _experts(plan: Plan) -> dict[str, str]:
+    """The renumbering of experts placed by load, in a file of its own."""
+    placed, model = plan.experts, plan.model()
+    if placed is None:
+        return {}
+    served = ServedPlacement(
+        rows=placed.new_to_old,
+        gpus=placed.group.size,
+        experts=len(placed.new_to_old[0]),
+        layer_ids=placed.layers,
+        hidden_layers=len(model.layers) + len(model.mtp_layers),
+    )
+    return {"megatron-experts.json": export_experts(served, "megatron").decode()}
 
 
 def shell_line(options: Mapping[str, int | str | bool]) -> str:
@@ -133,7 +151,7 @@ def _precision(job: Job, architecture: str) -> Arguments:
     return {"bf16": True, "fp8-format": "hybrid", "fp8-recipe": recipe}
 
 
-def left_to_you(job: Job) -> list[str]:
+def left_to_you(job: Job, *, placed: bool = False) -> list[str]:
     """What the plan was priced with and these arguments do not say."""
     notes = ["the model's shape, the optimizer, the data"]
     if job.software != "megatron":
@@ -144,6 +162,8 @@ def left_to_you(job: Job) -> list[str]:
         notes.append(f"offloaded_layers: the activations of {job.offloaded_layers} layers wait in host memory")
     if job.expert_imbalance != 1.0:
         notes.append(f"expert_imbalance: the busiest expert rank has {job.expert_imbalance:g} times the mean load")
+    if placed:
+        notes.append("experts: renumbered as megatron-experts.json says, in the checkpoint or where weights are made")
     return notes
 
 

@@ -31,7 +31,7 @@ def simulated_step(plan: Plan) -> SimulatedStep:
     """The plan's own seconds of every chunk in its own order; bytes and the passes of a split vocabulary,
     which a plan does not list, are priced again from its inputs."""
     order, cut = order_of(plan), plan.boundaries()
-    inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
+    inputs = (plan.priced_model(), plan.cluster(), plan.job(), plan.calibration())
     step = StepModel(*inputs, Columns.of([plan.configuration()])).running(order, plan.vocabulary_rows())
     chunks = chunks_of(plan)
     timeline = step.timeline(

@@ -5,7 +5,7 @@ from planner.plan.certificate import Alternative, Certificate
 from planner.plan.diff import Change, PlanDiff, diff_plans
 from planner.plan.document import Plan, plan_schema
 from planner.plan.errors import PlanError, PlanProblem
-from planner.plan.expand import Operation, RankPlacement, coordinates, groups, operations
+from planner.plan.expand import Operation, RankPlacement, coordinates, experts, groups, operations
 from planner.plan.inputs import PlanOptions
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "build_plan",
     "coordinates",
     "diff_plans",
+    "experts",
     "groups",
     "operations",
     "plan_schema",

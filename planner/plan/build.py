@@ -17,6 +17,7 @@ from costmodels.price import StagePrice, StepPrice
 from costmodels.sharding import vocabulary_rows as even_rows
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
+from planner.plan.experts import ExpertLoadsInput, Experts
 from planner.plan.inputs import ModelInput, PlanOptions
 from planner.plan.prediction import MfuConvention
 from planner.plan.writing import seal
@@ -35,6 +36,8 @@ def build_plan(
     options: PlanOptions | None = None,
     operations: Sequence[str] | None = None,
     vocabulary_rows: Sequence[int] | None = None,
+    expert_loads: ExpertLoadsInput | None = None,
+    experts: Experts | None = None,
 ) -> Plan:
     """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
 
@@ -42,6 +45,7 @@ def build_plan(
     multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments. The certificate's scope is
     written from ``options``. ``operations``: of each stage, where ``schedule`` is ``best`` (``planner.plan.order``).
     ``vocabulary_rows`` on each rank of every stage of a vocabulary split over them, None for even shares.
+    ``expert_loads`` and the ``experts`` placed by them go together; ``price`` is then of ``experts.loaded(model)``.
     """
     options = options or PlanOptions()
     stages = [
@@ -68,6 +72,7 @@ def build_plan(
                 "name": calibration.name,
                 "values": {name: figure.value for name, figure in calibration.figures.items()},
             },
+            **({"expert_loads": expert_loads.model_dump(mode="json")} if expert_loads is not None else {}),
         },
         "parallelism": {
             **asdict(configuration),
@@ -84,8 +89,10 @@ def build_plan(
             "placement": placement_of(configuration),
             **({"operations": list(operations)} if operations is not None else {}),
         },
+        **({"experts": experts.model_dump(mode="json")} if experts is not None else {}),
         "prediction": _prediction(cluster, model, job, price),
-        "certificate": certificate.model_dump(mode="json") | {"scope": scope(options, certificate.cuts)},
+        "certificate": certificate.model_dump(mode="json")
+        | {"scope": scope(options, certificate.cuts, experts is not None)},
         "provenance": {
             "tool": "meshwright",
             "version": tool_version(),

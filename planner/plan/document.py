@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
@@ -19,6 +19,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from planner.plan.certificate import Certificate
 from planner.plan.errors import KeyPath, PlanError, PlanProblem
+from planner.plan.experts import Experts
 from planner.plan.inputs import Inputs
 from planner.plan.parallelism import Parallelism, Ranks, Schedule
 from planner.plan.prediction import Prediction, Provenance
@@ -31,7 +32,8 @@ SCHEMA_VERSION = 1
 
 
 class Plan(Strict):
-    """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys."""
+    """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys. ``experts`` where they are placed
+    by their loads."""
 
     schema_version: Literal[1]
     inputs: Inputs
@@ -39,10 +41,15 @@ class Plan(Strict):
     stages: tuple[Stage, ...]
     ranks: Ranks
     schedule: Schedule
+    experts: Experts | None = None
     prediction: Prediction
     certificate: Certificate
     provenance: Provenance
     digest: str
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "experts" or value is not None}
 
     @classmethod
     def load(cls, path: str | Path) -> "Plan":
@@ -96,6 +103,11 @@ class Plan(Strict):
 
     def model(self) -> Model:
         return self.inputs.model.model()
+
+    def priced_model(self) -> Model:
+        """The model as it is priced: with the load of each layer's busiest expert rank, where that is known.
+        ``ValueError`` where the section ``experts`` does not suit the model."""
+        return self.model() if self.experts is None else self.experts.loaded(self.model())
 
     def job(self) -> Job:
         return self.inputs.job

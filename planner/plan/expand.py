@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from costmodels.architecture import Moe
 from costmodels.timeline import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, simulate
 from planner.plan.document import Plan
 from planner.plan.order import order_of
@@ -69,6 +70,25 @@ def coordinates(plan: Plan, rank: int) -> RankPlacement:
         layers=tuple(chunk.layers for chunk in chunks if chunk.layers is not None),
         **own,
     )
+
+
+def experts(plan: Plan, layer: int, rank: int) -> tuple[int, ...]:
+    """Experts of decoder layer ``layer`` (by the model's own numbers; prediction layers count on) that ``rank`` holds,
+    in order: placed by load, or dealt out as they come.
+
+    ``ValueError`` for a rank that the plan does not have and for a layer without experts.
+    """
+    model = plan.model()
+    kinds = (*model.layers, *model.mtp_layers)
+    block = model.kinds[kinds[layer]].block if 0 <= layer < len(kinds) else None
+    if not isinstance(block, Moe):
+        raise ValueError(f"layer {layer}: the model has no experts there")
+    each = block.experts // plan.ranks.sizes["ep"]
+    first = _decode(plan, rank, EXPERT_AXES)["ep"] * each
+    placed = plan.experts
+    if placed is None or layer not in placed.layers:
+        return tuple(range(first, first + each))
+    return placed.new_to_old[placed.layers.index(layer)][first : first + each]
 
 
 def groups(plan: Plan, kind: GroupKind, rank: int) -> tuple[int, ...]:

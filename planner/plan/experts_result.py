@@ -8,11 +8,37 @@ Rows: TypeAlias = tuple[tuple[int, ...], ...]
 Objective = Literal["balance", "transitions", "traffic", "time"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTime:
+    """Forward seconds of a layer's expert block: the exchange of tokens there and back, all kernels that wait for the
+    busiest GPU, and what no placement changes. ``nodes_per_token`` that a token's experts stand on, where its
+    copies to a node are merged."""
+
+    exchange_seconds: float
+    expert_seconds: float
+    other_seconds: float
+    nodes_per_token: float | None
+
+    @property
+    def seconds(self) -> float:
+        return self.exchange_seconds + self.expert_seconds + self.other_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """A placement of all layers between the node-limited extreme (fewest nodes a token) and the global one (most even
+    load): means over the layers, and seconds of all."""
+
+    max_over_mean: float
+    nodes_per_token: float
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Derived:
     """What follows from a placement and counts, by layer: busiest over mean GPU; of each step to the next layer the
     transitions, those that leave their GPU and node, and their cost; copies of a token to other GPUs and nodes
-    (both empty without routes, or with replicas)."""
+    (both empty without routes, or with replicas); its seconds (empty for other objectives than time)."""
 
     max_over_mean: tuple[float, ...]
     transitions: tuple[float, ...]
@@ -21,6 +47,7 @@ class Derived:
     cost: tuple[float, ...]
     gpu_copies: tuple[float, ...]
     node_copies: tuple[float, ...]
+    times: tuple[LayerTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +66,14 @@ class LayerFigures:
     transition_share_leaving_node: float | None = None
     gpu_copies_per_token: float | None = None
     node_copies_per_token: float | None = None
+    time: LayerTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementFigures:
     """The same over all layers: means over the layers of ``max_over_mean`` and copies, the worst layer's
-    ``worst_max_over_mean``, shares of all transitions; ``value`` is the objective, where it is defined."""
+    ``worst_max_over_mean``, shares of all transitions, the sum of ``time``; ``value`` is the objective, where it is
+    defined."""
 
     name: str
     value: float | None
@@ -54,6 +83,7 @@ class PlacementFigures:
     transition_share_leaving_node: float | None = None
     gpu_copies_per_token: float | None = None
     node_copies_per_token: float | None = None
+    time: LayerTime | None = None
     reason: str = ""
 
 
@@ -67,12 +97,16 @@ class HeldOut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves:
     """From the current placement: ``slots`` that get another expert of ``of_slots``; their bytes, None where
-    the size of an expert is not known. Which GPU is which is kept or, with ``relabelled``, chosen for few moves."""
+    the size of an expert is not known. Which GPU is which is kept or, with ``relabelled``, chosen for few moves. For
+    objective time, ``seconds`` until the GPU that gets most has its weights, and the forward passes that save as much
+    (None: none does)."""
 
     slots: int
     of_slots: int
     bytes: float | None
     relabelled: bool
+    seconds: float | None = None
+    pays_after_passes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,5 +158,7 @@ class ExpertsResult:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    time: LayerTime | None = None
+    curve: tuple[CurvePoint, ...] = ()
     per_layer: tuple[LayerFigures, ...] = ()
     physical_to_logical: Rows = ()

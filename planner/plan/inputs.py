@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from costmodels.architecture import LayerKind, Model
 from costmodels.configuration import Job
 from costmodels.hardware import Cluster
+from planner.plan.experts import ExpertLoadsInput
 from planner.plan.strict import Strict
 
 MOST_LAYERS = 10_000
@@ -100,11 +101,16 @@ class CalibrationInput(Strict):
 
 
 class Inputs(Strict):
-    """Resolved inputs and the SHA-256 of their canonical JSON."""
+    """Resolved inputs and the SHA-256 of their canonical JSON. ``expert_loads`` where experts are placed by them."""
 
     cluster: Cluster
     model: ModelInput
     job: Job
     options: PlanOptions
     calibration: CalibrationInput
+    expert_loads: ExpertLoadsInput | None = None
     digest: str
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}

@@ -118,6 +118,13 @@ class WeightsSpec(Strict):
     node: Weight = Field(default=0.0, description="on top for each other node")
 
 
+class RoutingSpec(Strict):
+    """How the router limits a token's choice (DeepSeek's n_group and topk_group)."""
+
+    groups: Annotated[int, Field(ge=1, le=2**10)] = Field(description="groups of consecutive experts")
+    limit: Annotated[int, Field(ge=1, le=2**10)] = Field(description="groups that a token's experts come from")
+
+
 class ExpertsSpec(Strict):
     """Loads, transitions and co-activation are files relative to this one, or numbers; several are pooled."""
 
@@ -187,6 +194,17 @@ class ExpertsSpec(Strict):
         default=None, description="for objective time, for the bytes of an expert and its dense layers"
     )
     tokens_per_gpu: Count | None = Field(default=None, description="for objective time")
+    dispatch: Literal["all-to-all", "deduplicated"] = Field(
+        default="all-to-all",
+        description="time: every copy of a token is sent, or one to each node and GPU that needs it (DeepEP)",
+    )
+    precision: Literal["fp16", "bf16", "fp8", "fp4"] = Field(default="bf16", description="time: of the experts' GEMMs")
+    routing: RoutingSpec | None = Field(
+        default=None, description="time: groups that the router limits a token to; absent: none"
+    )
+    passes: Count | None = Field(
+        default=None, description="time: forward passes until the next placement, to weigh moving weights against"
+    )
     holdout: Holdout | None = Field(
         default=None, description="other loads (or loads, transitions, coactivation) to report the result on"
     )

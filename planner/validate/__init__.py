@@ -13,6 +13,7 @@ from planner.plan.diff import pointer_step
 from planner.plan.reading import parse_json, read_text
 from planner.validate.certificate import check_certificate
 from planner.validate.document import check_canonical, check_cluster, check_digests
+from planner.validate.expert_training import check_placed_experts
 from planner.validate.findings import Finding, Report
 from planner.validate.formats import STYLES, render
 from planner.validate.inputs import check_inputs
@@ -54,6 +55,8 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
     check_inputs(plan, foundations)
     if foundations.clean:
         check_structure(plan, foundations)
+        if foundations.clean:
+            check_placed_experts(plan, foundations)
         check_stage_figures(plan, report)
         check_prediction(plan, report)
         check_certificate(plan, report)

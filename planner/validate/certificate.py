@@ -42,7 +42,7 @@ def check_certificate(plan: Plan, report: Report) -> None:
     report.require(bool(certificate.method.strip()), "certificate.method", f"{PATH}/method", "says nothing")
     _check_partition(plan, report)
     _check_order(plan, report)
-    expected = scope(plan.inputs.options, certificate.cuts)
+    expected = scope(plan.inputs.options, certificate.cuts, plan.experts is not None)
     report.same("certificate.scope", f"{PATH}/scope", certificate.scope, expected, "what the options asked for")
     _check_counts(plan, report)
     _check_alternatives(plan, report)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from planner.plan.experts_result import Derived, ExpertsResult
+from planner.validate.expert_time import Timing, check_seconds
 from planner.validate.findings import Finding, Report
 
 TOLERANCE = 1e-9
@@ -209,6 +210,7 @@ def check_experts(
     groups: int | None = None,
     apart: bool = False,
     load_limit: float | None = None,
+    timing: Timing | None = None,
 ) -> list[Finding]:
     """All findings about a result, none when it is sound: coverage, slots, groups, the load limit, every figure of
     ours, and value against bound. A result without a placement has nothing to check."""
@@ -227,7 +229,9 @@ def check_experts(
         for layer, figure in enumerate(derived.max_over_mean):
             if not figure <= load_limit * (1 + TOLERANCE):
                 report.add("experts.load_limit", f"/per_layer/{layer}", "a GPU carries more", expected=load_limit)
-    if result.objective != "time":
+    if timing is not None:
+        check_seconds(shape, counts, result, timing, report)
+    else:
         _near("experts.value", "/value", result.value, _value(result.objective, derived, weights, tail), report)
     _check_bound(result, report)
     return list(report)

@@ -78,7 +78,7 @@ def price_again(
     try:
         with np.errstate(all="ignore"):
             order = order_of(plan) if own and plan.schedule.operations is not None else None
-            inputs = (plan.model(), plan.cluster(), plan.job(), plan.calibration())
+            inputs = (plan.priced_model(), plan.cluster(), plan.job(), plan.calibration())
             return price_step(*inputs, configuration, boundaries, order, vocabulary_rows)
     except Exception as error:  # whatever the inputs make the cost model do, the report goes on
         report.add("price.none", path, f"cannot be priced: {type(error).__name__}: {error}")

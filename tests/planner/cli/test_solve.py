@@ -268,3 +268,24 @@ def test_problems_of_cluster_model_and_job_come_at_once(run: Run, tmp_path: Path
     assert result.exit_code == 1
     for part in ("node_groups[0].count: -1", "llama-3.1-9b", "global_batch: 0"):
         assert part in result.stderr
+
+
+def test_experts_are_placed_by_their_loads(run: Run, tmp_path: Path) -> None:
+    """Counts of Mixtral-8x7B's 32 layers, made up: expert 0 has twice the tokens of the others."""
+    loads = tmp_path / "loads.json"
+    loads.write_text(json.dumps([[20, 10, 10, 10, 10, 10, 10, 10]] * 32))
+    job = ("solve", "dgx-h100-8", "--model", "mixtral-8x7b", "--global-batch", "64", "--seq-len", "4096")
+    pins = ("--pin", "tp=2,pp=4,ep=4,cp=1,mbs=1,vp=1")
+    result = run(*job, *pins, "--expert-loads", str(loads), "-o", str(tmp_path / "plan.json"))
+    assert result.exit_code == 0, result.stderr
+    assert "32 layers placed by load on 4 ranks" in result.stdout
+    assert "Busiest rank   1.333 of the mean rank" in result.stdout  # (20 + 10) of 90 / 4
+    assert run("validate", str(tmp_path / "plan.json")).exit_code == 0
+    again = run("explain", str(tmp_path / "plan.json"), "--why-not", "ep=8,tp=2,pp=4,cp=1,mbs=1,vp=1", "--json")
+    other = json.loads(again.stdout)["why_not"]["prediction"]["step_seconds"]
+    one = ("--config", "tp=2,pp=4,ep=8,cp=1,mbs=1", "--json", "--expert-loads", str(loads))
+    assert other > 0
+    assert run("predict", *job[1:], *one).exit_code in (0, 4)
+    both = run(*job, "--expert-loads", str(loads), "--set", "expert_imbalance=1.2")
+    assert both.exit_code == 1
+    assert "expert_imbalance" in both.stderr
