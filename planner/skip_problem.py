@@ -494,10 +494,17 @@ def path_length_of(skip_ratio: float, stages: int, profile: str) -> int:
     return max(least, min(stages, round(stages * (1 - skip_ratio))))
 
 
-def describe_outlier(outlier: Outlier, names: Sequence[str]) -> str:
-    """One line for a person."""
-    return (
-        f"link {names[outlier.sender]} ({outlier.sender}) to {names[outlier.receiver]} ({outlier.receiver}) takes "
-        f"{outlier.seconds:.4g} s a message, over {TIMES:g} times the {outlier.relayed_seconds:.4g} s of a relay: "
-        "check it"
-    )
+def describe_outliers(outliers: Sequence[Outlier], names: Sequence[str]) -> list[str]:
+    """One line for a person about each two places; nodes of one region share it."""
+    between: dict[frozenset[str], list[Outlier]] = {}
+    for one in outliers:
+        between.setdefault(frozenset((names[one.sender], names[one.receiver])), []).append(one)
+    lines = []
+    for found in between.values():
+        first = max(found, key=lambda one: one.seconds)
+        pairs = ", ".join(f"{one.sender} to {one.receiver}" for one in found[:4]) + (", ..." if found[4:] else "")
+        lines.append(
+            f"link {names[first.sender]} - {names[first.receiver]} (nodes {pairs}) takes {first.seconds:.4g} s a "
+            f"message, over {TIMES:g} times the {first.relayed_seconds:.4g} s of a relay over another: is it right?"
+        )
+    return lines

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.exports.skip.targets import SKIP_TARGETS
+from planner.exports.skipping import SKIP_TARGETS
 
 if TYPE_CHECKING:
     from planner.plan.skip_result import SkipResult
@@ -76,7 +76,7 @@ def command(
     from planner.cli.output import plain
     from planner.cli.skip_summary import summarize
     from planner.plan.writing import render
-    from planner.skip_problem import SkipChoices, describe_outlier, load_skip
+    from planner.skip_problem import SkipChoices, describe_outliers, load_skip
 
     check_writable(output)
     check_writable(plot)
@@ -88,8 +88,8 @@ def command(
         any_path_length=curve,
     )
     request = load_skip(problem, choices)
-    for outlier in request.outliers:
-        click.echo(f"warning: {describe_outlier(outlier, request.names)}", err=True)
+    for line in describe_outliers(request.outliers, request.names):
+        click.echo(f"warning: {line}", err=True)
     for note in request.notes:
         click.echo(f"note: {note}", err=True)
     result = _planned(request, survive_one_failure, curve, time_limit, seed)
@@ -109,21 +109,26 @@ def command(
 
 
 def _planned(request: "SkipRequest", survive: bool, curve: bool, time_limit: float, seed: int) -> "SkipResult":
-    from planner.cli.interrupt import Asked
+    from planner.cli.interrupt import Interrupt
     from planner.cli.progress import Line
     from planner.skip import plan_skip
+    from solvers.skip.solve import solve_skip
 
-    line = Line()
+    line, caught = Line(), Interrupt(solve_skip, "schedule")
+
+    def tell(text: str) -> None:
+        caught.bounded = True
+        line.show(text)
+
     try:
-        with Asked() as asked:
+        with caught:
             return plan_skip(
                 request,
                 time_limit_seconds=time_limit,
                 seed=seed,
                 survive_one_failure=survive,
                 curve=curve,
-                stop=asked,
-                on_progress=line.show,
+                on_progress=tell,
             )
     finally:
         line.close()

@@ -8,7 +8,7 @@ import pytest
 
 import cases
 from planner.readers.latency_bandwidth_csv import read_pairs
-from planner.skip_problem import NO_LIMIT, SkipChoices, describe_outlier, load_skip, path_length_of
+from planner.skip_problem import NO_LIMIT, SkipChoices, describe_outliers, load_skip, path_length_of
 from planner.specs.errors import SpecError
 from planner.specs.skip import SkipSpec
 from tests.planner.skip_schedules import CHAIN, GROUPS
@@ -104,10 +104,10 @@ def test_links_of_regions_are_those_of_skippipes_instance() -> None:
     assert link[0][2] == pytest.approx(0.36662500000000003, rel=1e-15)
     assert link[3][3] == 0.0
     assert found.problem.memory_cap == (NO_LIMIT,) * 5
-    (line, _) = (describe_outlier(one, found.names) for one in found.outliers)
-    assert line == (
-        "link NL (3) to London (4) takes 132.3 s a message, over 10 times the 0.9642 s of a relay: check it"
-    )
+    assert describe_outliers(found.outliers, found.names) == [
+        "link NL - London (nodes 3 to 4, 4 to 3) takes 132.3 s a message, over 10 times the 0.9642 s of a relay over "
+        "another: is it right?"
+    ]
 
 
 def test_square_tables_and_a_table_of_ones_own(tmp_path: Path) -> None:

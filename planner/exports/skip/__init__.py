@@ -1,7 +1,7 @@
 """Skip schedules as the files of runtimes: SkipPipe's executor runs them; pipelines that run every stage refuse."""
 
 from planner.exports.skip import skippipe
-from planner.exports.skip.targets import NO_SKIPPING, SKIP_TARGETS
+from planner.exports.skipping import NO_SKIPPING, SKIP_TARGETS
 from planner.exports.targets import ExportRefused
 from planner.plan.skip_result import SkipResult
 

@@ -1,4 +1,4 @@
-"""The consumers that skip schedules are exported to. Imports nothing."""
+"""The consumers that skip schedules are exported to. Imports nothing: the command line lists them."""
 
 NO_SKIPPING = {
     "torch-csv": "torch.distributed.pipelining",

@@ -1,0 +1,125 @@
+"""``plan_skip``: results that are checked, the curve, and the loss of a node."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from planner.cli.output import plain
+from planner.skip import bound_over, curve_lengths, plan_skip
+from planner.skip_problem import SkipChoices, load_skip
+from planner.validate.skip import check_skip
+from tests.planner.skip_schedules import CHAIN, GROUPS
+
+SECONDS = 2.0
+
+
+def test_a_result_is_checked_and_carries_the_contract() -> None:
+    request = load_skip(CHAIN)
+    result = plan_skip(request, time_limit_seconds=SECONDS, seed=3)
+    assert not check_skip(request.problem, result)
+    assert result.status in ("optimal", "feasible")
+    assert result.value == result.makespan_seconds
+    assert result.lower_bound is not None
+    assert result.value is not None
+    assert result.lower_bound <= result.value
+    assert (result.seed, result.micro_batches, result.stages, result.path_length) == (3, 4, 4, 3)
+    assert result.partitions == ((0,), (1,), (2,), (3,))
+    assert "this arrangement" in result.bound_over
+    assert {len(path) for path in result.paths} == {3}
+    json.dumps(plain(result), allow_nan=False)
+
+
+def test_the_full_pipeline_is_what_all_stages_take() -> None:
+    """As many stages as there are leave no choice of paths; the baseline of a shorter path is not below its bound."""
+    full = plan_skip(load_skip(CHAIN | {"path_length": 4}), time_limit_seconds=SECONDS)
+    assert set(full.paths) == {(0, 1, 2, 3)}
+    skipping = plan_skip(load_skip(CHAIN), time_limit_seconds=SECONDS)
+    assert full.lower_bound is not None
+    assert skipping.full_pipeline_makespan_seconds is not None
+    assert skipping.full_pipeline_makespan_seconds >= full.lower_bound - 1e-9
+    assert skipping.value is not None
+    assert skipping.greedy_makespan_seconds is not None
+    assert skipping.value <= skipping.greedy_makespan_seconds + 1e-9
+    assert skipping.fifo_makespan_seconds is not None
+    assert skipping.lower_bound is not None
+    assert skipping.fifo_makespan_seconds >= skipping.lower_bound - 1e-9
+
+
+def test_a_free_arrangement_is_bounded_over_all_of_them() -> None:
+    request = load_skip(GROUPS)
+    assert "every arrangement" in bound_over(request.problem)
+    result = plan_skip(request, time_limit_seconds=SECONDS)
+    assert not check_skip(request.problem, result)
+    assert sorted(node for held in result.partitions for node in held) == list(range(6))
+    kept = load_skip(GROUPS, SkipChoices(keep_arrangement=True))
+    assert plan_skip(kept, time_limit_seconds=SECONDS).partitions == ((0, 5), (1, 2), (3,), (4,))
+
+
+def test_the_curve_runs_from_every_stage_to_half_of_them() -> None:
+    request = load_skip(CHAIN)
+    assert curve_lengths(request) == [4, 3, 2]
+    result = plan_skip(request, time_limit_seconds=3 * SECONDS, curve=True)
+    assert [(p.path_length, p.skip_ratio) for p in result.curve] == [(4, 0.0), (3, 0.25), (2, 0.5)]
+    own = result.curve[1]
+    assert (own.value, own.lower_bound, own.status) == (result.value, result.lower_bound, result.status)
+    # node 0 runs 4 x (2 + 4) s of every micro-batch, however many stages are skipped
+    first, last = result.curve[0].value, result.curve[-1].value
+    assert first is not None
+    assert last is not None
+    assert first > last >= 24
+
+
+def test_the_loss_of_every_node_is_planned_anew() -> None:
+    """Stages 2 and 3 have one node: where they are lost the others take over; stage 0 has two."""
+    request = load_skip(GROUPS)
+    result = plan_skip(request, time_limit_seconds=3 * SECONDS, survive_one_failure=True)
+    found = result.survival
+    assert found is not None
+    assert found.survives
+    assert [one.node for one in found.losses] == list(range(6))
+    worst = max(one.makespan_seconds or 0.0 for one in found.losses)
+    assert found.worst is not None
+    assert found.worst.makespan_seconds == worst
+    assert result.lower_bound is not None
+    assert all(one.replanning_seconds > 0 for one in found.losses)
+
+
+def test_a_loss_that_nothing_survives_is_infeasible_and_says_what_would_help() -> None:
+    result = plan_skip(load_skip(CHAIN), time_limit_seconds=SECONDS, survive_one_failure=True)
+    assert (result.status, result.value) == ("infeasible", None)
+    assert result.reasons[0] == (
+        "the loss of node 0 (0) is not survived: every micro-batch runs stage 0 and no other node holds it: "
+        "give it a second node"
+    )
+
+
+def test_memory_too_small_for_any_paths_is_proven_infeasible() -> None:
+    """Visits of a wave: 8 over three stages are at least 2 each; one node of stage 2 with a memory of 1 takes one."""
+    request = load_skip(GROUPS | {"memory_per_node": 1}, SkipChoices(keep_arrangement=True))
+    result = plan_skip(request, time_limit_seconds=SECONDS)
+    assert (result.status, result.value) == ("infeasible", None)
+    assert result.reasons
+
+
+def test_a_result_that_fails_its_check_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import import_module
+
+    module = import_module("planner.skip")
+    real = module.solve_skip
+
+    def early(*arguments: object, **keys: object) -> object:
+        solution = real(*arguments, **keys)
+        return replace(solution, choice=replace(solution.choice, makespan=solution.choice.makespan / 2))
+
+    monkeypatch.setattr(module, "solve_skip", early)
+    with pytest.raises(RuntimeError, match="fails its check"):
+        plan_skip(load_skip(CHAIN), time_limit_seconds=SECONDS)
+
+
+def test_the_same_seed_gives_the_same_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "chain.json"
+    path.write_text(json.dumps(CHAIN | {"micro_batches": 2}))
+    one, two = (plan_skip(load_skip(path), time_limit_seconds=SECONDS, seed=1) for _ in range(2))
+    assert (one.paths, one.order) == (two.paths, two.order)
