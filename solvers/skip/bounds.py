@@ -5,7 +5,12 @@ can be enumerated. With the arrangement free, and where there are too many paths
 
 1. Trips. A path alone takes at least the cheapest walk over K nodes, each link there and back. Of the nodes of stage
    0 one starts at least M / g_0 micro-batches (rounded up), at most cap of them at a time, one trip each.
-2. Loads. Of the nodes of a stage one serves at least load / g of its micro-batches (rounded up), at F + B each, with
+2. Stays. The nodes of stage 0 hold at most cap micro-batches each, every one of them for its trip: the sum of all
+   trips is at most makespan times the largest caps of g_0 nodes. The sum is no less than the relaxed choice of
+   unordered links e and visits v: sum_(e at n) w_e = 2 v_n where paths are rounds (``ends`` first, K >= 3), at most
+   that where they are open; sum_e w_e the links of all paths; w_e <= v of both its nodes; v within what the loads
+   allow a node of any stage; sum_n v_n = M K.
+3. Loads. Of the nodes of a stage one serves at least load / g of its micro-batches (rounded up), at F + B each, with
    L on stage 0; of a stage's g nodes the (g-th) fastest of all nodes is the fastest choice for the slowest.
 """
 
@@ -14,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from solvers.skip.path_program import path_rows, relaxed_makespan
 from solvers.skip.paths import Ints
@@ -49,11 +55,72 @@ def bound_over_paths(problem: SkipProblem, stage_of_node: Sequence[int], paths: 
 def bound_over_arrangements(problem: SkipProblem) -> Bound:
     starts = -(-problem.microbatches // problem.group_sizes[0])
     cap = max(problem.memory_cap)
-    trips = least_trip(problem) * (-(-starts // cap) if cap else np.inf)
-    loads = max(_slowest_of_stage(problem, stage) for stage in range(problem.stages))
-    if trips >= loads:
-        return Bound(seconds=trips, over="arrangements, paths and orders", reason="round trips of the first nodes")
-    return Bound(seconds=loads, over="arrangements, paths and orders", reason="loads of the nodes of a stage")
+    found = {
+        "round trips of the first nodes": least_trip(problem) * -(-starts // cap) if cap else np.inf,
+        "stays on the first nodes": _least_stays(problem),
+        "loads of the nodes of a stage": max(_slowest_of_stage(problem, stage) for stage in range(problem.stages)),
+    }
+    reason = max(found, key=lambda name: found[name])
+    return Bound(seconds=found[reason], over="arrangements, paths and orders", reason=reason)
+
+
+def _least_stays(problem: SkipProblem) -> float:
+    nodes, length, micro = problem.nodes, problem.path_length, problem.microbatches
+    rounds = problem.rules.ends == "first"
+    if length < 3:
+        return 0.0
+    ones = [(a, b) for a in range(nodes) for b in range(a)]
+    links = np.array(problem.link_seconds)
+    cost = np.array([links[a, b] + links[b, a] for a, b in ones])
+    kept = np.flatnonzero(np.isfinite(cost))
+    low, high = _visits_of_any_stage(problem)
+    work = np.add(problem.forward_seconds, problem.backward_seconds)
+    columns = len(kept) + nodes
+    degrees = np.zeros((nodes, columns))
+    ends = np.zeros((2 * len(kept), columns))
+    for row, e in enumerate(kept):
+        degrees[list(ones[e]), row] = 1
+        for side, n in enumerate(ones[e]):
+            ends[2 * row + side, [row, len(kept) + n]] = 1, -1
+    degrees[:, len(kept) :] = -2 * np.eye(nodes)
+    sums = np.zeros((2, columns))
+    sums[0, : len(kept)] = sums[1, len(kept) :] = 1
+    found = milp(
+        np.concatenate([cost[kept], work]),
+        constraints=[
+            LinearConstraint(degrees, 0.0 if rounds else -np.inf, 0.0),
+            LinearConstraint(ends, -np.inf, 0.0),
+            LinearConstraint(sums, *[[micro * (length - (not rounds)), micro * length]] * 2),
+        ],
+        bounds=Bounds(
+            np.concatenate([np.zeros(len(kept)), np.full(nodes, low)]),
+            np.concatenate([np.full(len(kept), np.inf), np.full(nodes, high)]),
+        ),
+    )
+    if found.status == 2:
+        return np.inf
+    if found.x is None:
+        return 0.0
+    loss = micro * min(problem.loss) if rounds else 0.0
+    caps = sum(sorted(problem.memory_cap)[-problem.group_sizes[0] :])
+    return float((found.fun + loss) / caps) if caps else np.inf
+
+
+def _visits_of_any_stage(problem: SkipProblem) -> tuple[float, float]:
+    """Fewest and most micro-batches of all waves that a node serves, whatever its stage."""
+    lows, highs = [], []
+    for stage, size in enumerate(problem.group_sizes):
+        low, high = problem.stage_load(stage)
+        if stage == 0:
+            high = min(high, problem.start_load()[1])
+            low = problem.start_load()[0]
+        else:
+            if problem.rules.visits_per_wave:
+                high = min(high, max(problem.memory_cap))
+            low = max(0, low - (size - 1) * high)
+        lows.append(low)
+        highs.append(high)
+    return float(min(lows) * problem.waves), float(max(highs) * problem.waves)
 
 
 def least_trip(problem: SkipProblem) -> float:

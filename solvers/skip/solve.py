@@ -1,5 +1,6 @@
 """The best paths, orders and (where it is free) arrangement: bounds, quick starts, then search until a limit.
 
+0. Few arrangements: each of them as a problem of its own.
 1. With the arrangement fixed, every legal path if they are few enough, and the bound over all of them
    (bounds.py); no set of paths: none exists. Free: the bound over arrangements.
 2. Starts: schedules handed in, the path programme (path_program.py), balanced random paths (starts.py). A free
@@ -12,9 +13,11 @@
 The best so far and the bound hold at any time: the time limit and Ctrl-C return them.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -32,6 +35,7 @@ from solvers.solution import Solution, Status, Stop, relative_gap
 MOST_PATHS = 60_000
 MOST_EXACT = 2_000
 """Columns times micro-batches up to which paths and orders are solved together."""
+MOST_ARRANGEMENTS = 24
 NUMBERINGS = 40
 TRIP_WEIGHT = 0.01
 PATIENCE = 400
@@ -72,13 +76,18 @@ def solve_skip(
     """The schedule of least value (makespan and exchange among copies) with a bound on all others.
 
     ``certificate`` spends a fifth of the time on a bound over the orders of the best paths. Hints that break a rule
-    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit. The same problem, seed and workers give the same result where no limit ends a step.
+    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit.
+    The same problem, seed and workers give the same result where no limit ends a step.
     Counts: ``paths`` enumerated (0: too many, or the arrangement is free), ``evaluations``, ``restarts``, ``hints``,
     ``hints_left_out``.
     """
     if not time_limit_seconds >= 0:
         raise ValueError(f"time_limit_seconds: {time_limit_seconds} must not be negative")
     return _Run(problem, time_limit_seconds, seed, workers, gap, certificate, on_progress).solved(hints)
+
+
+def _arrangements(problem: SkipProblem) -> int:
+    return math.factorial(problem.nodes) // math.prod(math.factorial(size) for size in problem.group_sizes)
 
 
 class _Run:
@@ -135,8 +144,9 @@ class _Run:
     def run(self, hints: Sequence[Hint]) -> Stop:
         columns = self.columns()
         if self.bound == np.inf:
-            self.exhausted = True
             return "exhausted"
+        if self.free and _arrangements(self.problem) <= MOST_ARRANGEMENTS:
+            return self.each_arrangement()
         self.take_hints(hints)
         if self.free:
             self.arrange()
@@ -164,6 +174,28 @@ class _Run:
         self.counts["paths"] = 0 if columns is None else len(columns)
         self.bounds.append(bound_over_paths(problem, problem.stage_of_node, columns))
         return columns
+
+    def each_arrangement(self) -> Stop:
+        every = sorted(set(permutations(s for s, size in enumerate(self.problem.group_sizes) for _ in range(size))))
+        bounds, stops = [], []
+        for number, stages in enumerate(every):
+            part = solve_skip(
+                replace(self.problem, stage_of_node=stages),
+                time_limit_seconds=max(0.0, self.left / (len(every) - number)),
+                seed=self.seed,
+                workers=self.workers,
+                gap=self.gap,
+            )
+            bounds.append(part.solution.lower_bound)
+            stops.append(part.solution.stop)
+            self.search.decoded += part.solution.counts["evaluations"]
+            if part.solution.choice is not None:
+                self.take(replace(part.solution.choice, problem=self.problem))
+            if part.solution.stop == "interrupted":
+                return "interrupted"
+        over = self.bounds[0].over
+        self.bounds.append(Bound(seconds=min(bounds), over=over, reason="every arrangement by itself"))
+        return "exhausted" if all(stop == "exhausted" for stop in stops) else "time_limit"
 
     def take_hints(self, hints: Sequence[Hint]) -> None:
         from solvers.skip.arrays import keeps_rules
