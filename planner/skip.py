@@ -15,11 +15,11 @@ from planner.plan.skip_result import (
     SkipResult,
     Survival,
 )
-from planner.skip_baselines import FULL, GREEDY, baselines
-from planner.skip_failure import NotSurvivedError, without_node
+from planner.skip_baselines import FULL, GREEDY, beside
 from planner.skip_problem import SkipRequest
 from planner.validate.skip import PROVEN_GAP, check_skip
 from solvers.search import Progress
+from solvers.skip.failure import without_node
 from solvers.skip.problem import SkipProblem
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.solve import Hint, solve_skip
@@ -49,14 +49,17 @@ def plan_skip(
 ) -> SkipResult:
     """The best schedule of ``request`` found within the time limit, checked, with others beside it.
 
-    The limit is shared by the schedule itself, with ``curve`` those of the other skip ratios from 0 to 50 %, and with
-    ``survive_one_failure`` the re-planning after the loss of every node. A node whose loss leaves nothing to plan
-    makes the result infeasible then, before any search. A ``KeyboardInterrupt`` ends the search with the best so far,
-    and what was still to do is left out. Raises ``RuntimeError`` if a result fails its check.
+    The limit is shared by the schedule itself, with ``curve`` those of the other skip ratios from 0 to 50 % (where a
+    cap on visits of a wave that so many stages exceed is left out), and with ``survive_one_failure`` the re-planning
+    after the loss of every node. A node whose loss leaves nothing to plan makes the result infeasible then. A
+    ``KeyboardInterrupt`` ends the search with the best so far, and what was still to do is left out. Raises
+    ``RuntimeError`` if a result fails its check.
     """
     began = time.perf_counter()
     lengths = [k for k in curve_lengths(request) if k != request.problem.path_length] if curve else []
     search = Search(seed=seed, workers=workers, tell=on_progress or (lambda _: None))
+    if curve:
+        request = request.with_path_length(request.problem.path_length)
     if survive_one_failure and (reasons := _fatal_losses(request)):
         return _without(request, reasons, seed, time.perf_counter() - began)
     share = (1 - RE_PLANNING_SHARE if survive_one_failure else 1.0) / (1 + len(lengths))
@@ -103,10 +106,18 @@ class Search:
         self.tell(f"{self.named}best {state.value:.6g} s, nothing below {state.lower_bound:.6g} s")
 
     def result(self, request: SkipRequest, seconds: float) -> SkipResult:
-        """The checked result of a request, with its baselines."""
+        """The checked result of a request, with its baselines; infeasible at once where memory counts too few."""
         began = time.perf_counter()
+        if reasons := list(request.too_many_visits())[:MOST_REASONS]:
+            return _without(request, reasons, self.seed, 0.0)
         solved = self.solved(request.problem, seconds, _hints(request))
-        others = baselines(request, solved.solution.choice) if solved.solution.choice is not None else ()
+        best = solved.solution.choice
+        others: tuple[SkipBaseline, ...] = ()
+        if best is not None:
+            others, greedy = beside(request, best.stage_of_node, self.seed)
+            if greedy is not None and greedy.value < best.value and not greedy.over_cap:
+                solution = replace(solved.solution, value=greedy.value, choice=greedy)
+                solved = replace(solved, solution=solution, first_in_first_out=greedy)
         found = _result(request, solved, self.seed, others)
         if findings := check_skip(request.problem, found):
             first = findings[0]
@@ -131,7 +142,7 @@ class Search:
         began, name = time.perf_counter(), request.names[node]
         try:
             left = without_node(request.problem, stage_of_node, node)
-        except NotSurvivedError as why:
+        except ValueError as why:
             return NodeLoss(
                 node=node, name=name, makespan_seconds=None, lower_bound=None, replanning_seconds=0.0, reason=str(why)
             )
@@ -158,14 +169,15 @@ def _fatal_losses(request: SkipRequest) -> list[str]:
     stage_of_node = request.stage_of_node or tuple(
         stage for stage, size in enumerate(problem.group_sizes) for _ in range(size)
     )
-    reasons: dict[str, str] = {}
+    found = []
     for node in range(problem.nodes):
         try:
             without_node(problem, stage_of_node, node)
-        except NotSurvivedError as why:
+        except ValueError as why:
+            text = str(why).removeprefix(f"node {node}: ")
             place = f"of node {node} ({request.names[node]})" if problem.stage_of_node else "of a node"
-            reasons.setdefault(str(why), f"the loss {place} is not survived: {why}")
-    found = list(reasons.values())
+            found.append(f"the loss {place} is not survived: {text}; give that stage a second node")
+    found = list(dict.fromkeys(found))
     more = len(found) - MOST_REASONS
     return found[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else [])
 

@@ -1,7 +1,7 @@
 """From a ``plan skip`` file to the problem that is solved: every figure spelled out, all errors at once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,33 @@ class SkipRequest:
         return 1 - self.problem.path_length / self.problem.stages
 
     def with_path_length(self, path_length: int) -> "SkipRequest":
-        """The same with K stages a micro-batch; raises ``ValueError`` where that cannot be."""
-        return replace(self, problem=replace(self.problem, path_length=path_length))
+        """The same with K stages a micro-batch; a cap on the visits of a wave that so many exceed is left out.
+
+        Raises ``ValueError`` where that cannot be.
+        """
+        other = replace(self, problem=replace(self.problem, path_length=path_length))
+        if not any(other.too_many_visits()):
+            return other
+        free = replace(other.problem, rules=replace(other.problem.rules, visits_per_wave=False))
+        note = f"with {path_length} stages a micro-batch, visits of a wave are not limited: the balance asks for more"
+        return replace(other, problem=free, notes=(*self.notes, note))
+
+    def too_many_visits(self) -> Iterator[str]:
+        """Stages that every set of paths visits more often in a wave than the memory of their nodes counts."""
+        problem = self.problem
+        if not problem.rules.visits_per_wave:
+            return
+        for stage in range(1, problem.stages):
+            caps = sorted(problem.memory_cap, reverse=True)[: problem.group_sizes[stage]]
+            if problem.stage_of_node is not None:
+                caps = [cap for cap, own in zip(problem.memory_cap, problem.stage_of_node, strict=True) if own == stage]
+            least = problem.stage_load(stage)[0]
+            if least > sum(caps):
+                yield (
+                    f"memory_per_node: stage {stage} is visited {least} times in a wave, its nodes may be "
+                    f"{sum(caps)} times: {least - sum(caps)} short; memory_rule: in-flight limits what is there at any "
+                    "instant instead, or skip more"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

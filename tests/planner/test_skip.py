@@ -90,17 +90,40 @@ def test_a_loss_that_nothing_survives_is_infeasible_and_says_what_would_help() -
     result = plan_skip(load_skip(CHAIN), time_limit_seconds=SECONDS, survive_one_failure=True)
     assert (result.status, result.value) == ("infeasible", None)
     assert result.reasons[0] == (
-        "the loss of node 0 (0) is not survived: every micro-batch runs stage 0 and no other node holds it: "
-        "give it a second node"
+        "the loss of node 0 (0) is not survived: stage 0 has no other node, and every path needs it; "
+        "give that stage a second node"
     )
 
 
-def test_memory_too_small_for_any_paths_is_proven_infeasible() -> None:
-    """Visits of a wave: 8 over three stages are at least 2 each; one node of stage 2 with a memory of 1 takes one."""
+def test_more_visits_than_memory_counts_are_infeasible_and_say_by_how_many() -> None:
+    """4 micro-batches of 2 further stages over 3 stages: at least 2 visits each; a memory of 1 takes 1."""
     request = load_skip(GROUPS | {"memory_per_node": 1}, SkipChoices(keep_arrangement=True))
     result = plan_skip(request, time_limit_seconds=SECONDS)
     assert (result.status, result.value) == ("infeasible", None)
-    assert result.reasons
+    assert [reason.partition(";")[0] for reason in result.reasons] == [
+        f"memory_per_node: stage {stage} is visited 2 times in a wave, its nodes may be 1 times: 1 short"
+        for stage in (2, 3)
+    ]
+    alive = load_skip(GROUPS | {"memory_per_node": 1, "memory_rule": "in-flight"}, SkipChoices(keep_arrangement=True))
+    found = plan_skip(alive, time_limit_seconds=SECONDS)
+    assert found.value is not None
+    assert max(found.peak_in_flight) == 1
+
+
+def test_the_curve_leaves_out_visits_that_no_full_pipeline_can_keep() -> None:
+    """Four stages: every stage is visited 4 times, stages 2 and 3 by one node with a memory of 3."""
+    result = plan_skip(load_skip(GROUPS), time_limit_seconds=2 * SECONDS, curve=True)
+    assert [(point.path_length, point.value is not None) for point in result.curve] == [(4, True), (3, True), (2, True)]
+
+
+def test_links_that_no_path_can_use_are_proven_infeasible() -> None:
+    """Node 3 is reached from node 2 alone, but half of the micro-batches skip it: 1 and 2 serve two each."""
+    link = [list(map(float, row)) for row in CHAIN["link_time_s"]]
+    link[1][3] = link[3][1] = float("inf")
+    given = CHAIN | {"link_time_s": [[None if x == float("inf") else x for x in row] for row in link]}
+    result = plan_skip(load_skip(given), time_limit_seconds=SECONDS)
+    assert (result.status, result.value) == ("infeasible", None)
+    assert result.reasons[0].startswith("no set of paths keeps every rule")
 
 
 def test_a_result_that_fails_its_check_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +133,9 @@ def test_a_result_that_fails_its_check_is_no_result(monkeypatch: pytest.MonkeyPa
     real = module.solve_skip
 
     def early(*arguments: object, **keys: object) -> object:
-        solution = real(*arguments, **keys)
-        return replace(solution, choice=replace(solution.choice, makespan=solution.choice.makespan / 2))
+        solved = real(*arguments, **keys)
+        choice = replace(solved.solution.choice, makespan=solved.solution.choice.makespan / 2)
+        return replace(solved, solution=replace(solved.solution, choice=choice))
 
     monkeypatch.setattr(module, "solve_skip", early)
     with pytest.raises(RuntimeError, match="fails its check"):
