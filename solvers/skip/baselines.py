@@ -11,7 +11,7 @@ import numpy as np
 from solvers.skip.arrays import keeps_rules
 from solvers.skip.path_program import chosen_paths, node_visits
 from solvers.skip.paths import Ints, every_path, times_alone
-from solvers.skip.problem import Path, SkipProblem
+from solvers.skip.problem import Path, SkipProblem, SwapRules
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.simulate import first_in_first_out
 from solvers.skip.starts import balanced_paths
@@ -34,7 +34,8 @@ class Baseline:
 def full_pipeline(problem: SkipProblem) -> SkipProblem:
     """The same micro-batches through all stages in order. A cap on the visits of a wave, which is made for skipping,
     is left out: micro-batches in flight are limited as before."""
-    rules = replace(problem.rules, visits_per_wave=False)
+    in_order = SwapRules(count=0, furthest=0, total_distance=0, forward_jump=None)
+    rules = replace(problem.rules, visits_per_wave=False, swaps=in_order)
     return replace(problem, path_length=problem.stages, rules=rules)
 
 

@@ -3,6 +3,7 @@
 0. Few arrangements: each of them as a problem of its own.
 1. With the arrangement fixed, every legal path if they are few enough, and the bound over all of them
    (bounds.py); no set of paths: none exists. Free: the bound over arrangements.
+   One path only: the pipeline's own solver (solvers.schedule).
 2. Starts: schedules handed in, the path programme (path_program.py), balanced random paths (starts.py). A free
    arrangement is first searched by a quick estimate, then given paths by the programme. Each is run first in,
    first out under several numberings of its micro-batches.
@@ -26,7 +27,7 @@ from solvers.skip.bounds import Bound, bound_over_arrangements, bound_over_paths
 from solvers.skip.path_program import chosen_paths
 from solvers.skip.paths import Ints, every_path, stage_sequences
 from solvers.skip.problem import Path, SkipProblem
-from solvers.skip.schedule import SkipSchedule
+from solvers.skip.schedule import SkipSchedule, timed
 from solvers.skip.search import Restarts, State, compile_once
 from solvers.skip.simulate import first_in_first_out, schedule_of_starts
 from solvers.skip.starts import balanced_paths, random_arrangement
@@ -148,6 +149,10 @@ class _Run:
         if self.free and _arrangements(self.problem) <= MOST_ARRANGEMENTS:
             return self.each_arrangement()
         self.take_hints(hints)
+        if columns is not None and len(columns) == 1:
+            self.as_pipeline(columns[0].tolist())
+            if self.met:
+                return "exhausted"
         if self.free:
             self.arrange()
         else:
@@ -210,6 +215,27 @@ class _Run:
                 self.counts["hints_left_out"] += 1
                 continue
             self.number(stage, paths)
+
+    def as_pipeline(self, path: list[int]) -> None:
+        """One path only: an ordinary pipeline, which has its own solver, unless its links differ by direction."""
+        from solvers.schedule.solve import solve_schedule
+        from solvers.skip.pipeline import orders_of, pipeline_of
+
+        pipeline = pipeline_of(self.problem, path)
+        if pipeline is None:
+            return
+        seconds = max(0.0, self.left * 0.9)
+        found = solve_schedule(pipeline, time_limit_seconds=seconds, seed=self.seed, workers=self.workers, gap=self.gap)
+        stage = self.problem.stage_of_node
+        assert stage is not None
+        copies = self.problem.copy_link_factor * self.problem.copy_link_seconds(stage)
+        if found.choice is not None:
+            paths = [tuple(path)] * self.problem.microbatches
+            self.take(timed(self.problem, stage, paths, orders_of(self.problem, path, found.choice)))
+        reason = "pipeline scheduler"
+        self.bounds.append(Bound(seconds=found.lower_bound + copies, over="paths and orders", reason=reason))
+        if found.stop == "interrupted":
+            raise KeyboardInterrupt
 
     def begin(self, stage: Ints, columns: Ints | None) -> None:
         """Schedules of a few sets of paths in one arrangement."""
