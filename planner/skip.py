@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from planner.plan.skip_result import (
     CurvePoint,
     NodeLoss,
@@ -20,11 +22,12 @@ from planner.skip_problem import SkipRequest
 from planner.validate.skip import PROVEN_GAP, check_skip
 from solvers.search import Progress
 from solvers.skip.failure import without_node
-from solvers.skip.problem import SkipProblem
+from solvers.skip.problem import Path, SkipProblem
 from solvers.skip.schedule import SkipSchedule
+from solvers.skip.simulate import first_in_first_out
 from solvers.skip.solve import Hint, solve_skip
 from solvers.skip.solve import SkipResult as Solved
-from solvers.solution import relative_gap
+from solvers.solution import Status, Stop, relative_gap
 
 CURVE_MOST = 0.5
 """Skip ratio at the end of the curve."""
@@ -35,6 +38,12 @@ RE_PLANNING_SHARE = 0.3
 LEAST_SECONDS = 0.2
 
 MOST_REASONS = 4
+
+WAVE_SEARCHES = 6
+"""Of one wave, each with a seed of its own, where all waves are to be alike."""
+
+NUMBERINGS = 200
+"""Of the micro-batches of a wave, tried first in, first out."""
 
 
 def plan_skip(
@@ -102,6 +111,40 @@ class Search:
             on_progress=self._told,
         )
 
+    def alike(self, problem: SkipProblem, seconds: float, hints: Sequence[Hint] = ()) -> Solved:
+        """The same paths in every wave, first in, first out: the best of several searches of one wave.
+
+        The bound is that of any paths.
+        """
+        bound = self.solved(problem, 0.0)
+        if bound.solution.status == "infeasible" or bound.solution.stop == "interrupted":
+            return bound
+        wave = replace(problem, microbatches=problem.wave_size, waves=1)
+        sets = [(hint.stage_of_node, hint.paths[: problem.wave_size]) for hint in hints]
+        stop: Stop = "time_limit"
+        for number in range(WAVE_SEARCHES):
+            self.named = f"one wave, search {number + 1} of {WAVE_SEARCHES}: "
+            found = solve_skip(
+                wave,
+                time_limit_seconds=max(seconds / WAVE_SEARCHES, LEAST_SECONDS),
+                seed=self.seed + number,
+                workers=self.workers,
+                on_progress=self._told,
+            ).solution
+            if found.choice is not None:
+                sets.append((found.choice.stage_of_node, found.choice.paths))
+            if found.stop == "interrupted":
+                stop = "interrupted"
+                break
+        best = best_of_waves(problem, sets, self.seed)
+        value = best.value if best is not None else math.inf
+        lower = min(bound.solution.lower_bound, value)
+        status: Status = "optimal" if relative_gap(value, lower) <= PROVEN_GAP else "feasible"
+        solution = replace(
+            bound.solution, value=value, choice=best, lower_bound=lower, status=status, stop=stop, seed=self.seed
+        )
+        return replace(bound, solution=solution, first_in_first_out=best)
+
     def _told(self, state: Progress) -> None:
         self.tell(f"{self.named}best {state.value:.6g} s, nothing below {state.lower_bound:.6g} s")
 
@@ -110,12 +153,14 @@ class Search:
         began = time.perf_counter()
         if reasons := list(request.too_many_visits())[:MOST_REASONS]:
             return _without(request, reasons, self.seed, 0.0)
-        solved = self.solved(request.problem, seconds, _hints(request))
+        solve = self.alike if request.waves_alike else self.solved
+        solved = solve(request.problem, seconds, _hints(request))
         best = solved.solution.choice
         others: tuple[SkipBaseline, ...] = ()
         if best is not None:
             others, greedy = beside(request, best.stage_of_node, self.seed)
-            if greedy is not None and greedy.value < best.value and not greedy.over_cap:
+            better = greedy is not None and greedy.value < best.value and not greedy.over_cap
+            if greedy is not None and better and not request.waves_alike:
                 solution = replace(solved.solution, value=greedy.value, choice=greedy)
                 solved = replace(solved, solution=solution, first_in_first_out=greedy)
         found = _result(request, solved, self.seed, others)
@@ -147,7 +192,9 @@ class Search:
                 node=node, name=name, makespan_seconds=None, lower_bound=None, replanning_seconds=0.0, reason=str(why)
             )
         names = tuple(other for i, other in enumerate(request.names) if i != node)
-        rest = replace(request, problem=left, names=names, stage_of_node=left.stage_of_node, published=None)
+        rest = replace(
+            request, problem=left, names=names, stage_of_node=left.stage_of_node, published=None, outliers=()
+        )
         found = _result(rest, self.solved(left, seconds), self.seed, ())
         if findings := check_skip(left, found):
             first = findings[0]
@@ -161,6 +208,21 @@ class Search:
             replanning_seconds=time.perf_counter() - began,
             reason=reason,
         )
+
+
+def best_of_waves(
+    problem: SkipProblem, sets: Sequence[tuple[tuple[int, ...], tuple[Path, ...]]], seed: int
+) -> SkipSchedule | None:
+    """The best first-in-first-out execution of an arrangement and a wave's paths repeated, under several numberings."""
+    rng, best = np.random.default_rng(seed), None
+    for stage_of_node, paths in sets:
+        for number in range(NUMBERINGS):
+            order = rng.permutation(len(paths)) if number else range(len(paths))
+            repeated = [paths[k] for k in order] * problem.waves
+            schedule = first_in_first_out(problem, stage_of_node, repeated)
+            if schedule is not None and not schedule.over_cap and (best is None or schedule.value < best.value):
+                best = schedule
+    return best
 
 
 def _fatal_losses(request: SkipRequest) -> list[str]:

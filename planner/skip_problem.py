@@ -46,6 +46,8 @@ class SkipRequest:
     published: PublishedSchedule | None = None
     outliers: tuple[Outlier, ...] = ()
     notes: tuple[str, ...] = ()
+    waves_alike: bool = False
+    """Every wave takes the paths of the first, first in, first out."""
 
     @property
     def skip_ratio(self) -> float:
@@ -166,6 +168,7 @@ class _Resolution:
             published=published,
             outliers=tuple(outlier_links(problem.link_seconds)),
             notes=tuple(self.notes),
+            waves_alike=spec.waves_alike and waves > 1,
         )
 
     # links

@@ -134,6 +134,7 @@ class SkipSpec(Strict):
 
     name: Name | None = Field(default=None, description="for the report")
     note: str | None = Field(default=None, description="for readers of the file")
+    source: str | None = Field(default=None, description="where the figures are from")
     profile: Literal["skippipe", "forced-ends"] | None = Field(
         default=None,
         description="skippipe (the default): stage 0 emits and computes the loss, swaps allowed; "
@@ -187,6 +188,9 @@ class SkipSpec(Strict):
         default=None, description="SkipPipe's count"
     )
     waves: Annotated[int, Field(ge=1)] = Field(default=1, description="of micro_batches_per_stage0_node_per_wave")
+    waves_alike: bool = Field(
+        default=False, description="every wave takes the paths of the first, first in, first out: SkipPipe's executor"
+    )
     stage_cap_per_wave: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="visits of a stage (but 0) in a wave, at most; the balance already says so"
     )

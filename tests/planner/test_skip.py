@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import cases
 from planner.cli.output import plain
+from planner.exports.skip import export_skip
 from planner.skip import bound_over, curve_lengths, plan_skip
 from planner.skip_problem import SkipChoices, load_skip
 from planner.validate.skip import check_skip
@@ -147,3 +149,41 @@ def test_the_same_seed_gives_the_same_schedule(tmp_path: Path) -> None:
     path.write_text(json.dumps(CHAIN | {"micro_batches": 2}))
     one, two = (plan_skip(load_skip(path), time_limit_seconds=SECONDS, seed=1) for _ in range(2))
     assert (one.paths, one.order) == (two.paths, two.order)
+
+
+def test_waves_alike_take_the_same_paths_and_can_be_exported() -> None:
+    """Two waves of four: what SkipPipe's executor runs; planned freely the same problem is refused or alike by luck."""
+    request = load_skip(GROUPS | {"waves": 2, "memory_per_node": 2, "memory_rule": "in-flight", "waves_alike": True})
+    result = plan_skip(request, time_limit_seconds=SECONDS)
+    assert result.paths[:4] == result.paths[4:]
+    assert result.fifo_makespan_seconds == result.makespan_seconds
+    assert json.loads(export_skip(result, "skippipe", request.problem.memory_cap))["ours-sends"] == 4
+
+
+def test_skippipes_own_paths_in_our_simulator_and_its_own() -> None:
+    """77.72, 79.89 and 165.39 s are its published figures; every plan is below its paths, from which it may start."""
+    request = load_skip(cases.case_path("skip", "instance_20_nodes.json"), SkipChoices(keep_arrangement=True))
+    result = plan_skip(request, time_limit_seconds=3 * SECONDS)
+    found = {one.name: one for one in result.baselines}
+    assert round(found["SkipPipe's paths"].published_seconds or 0, 2) == 77.72
+    assert round(found["SkipPipe's paths without collision avoidance"].published_seconds or 0, 2) == 79.89
+    assert round(found["full pipeline"].published_seconds or 0, 2) == 165.39
+    ours = found["SkipPipe's paths"].makespan_seconds
+    assert ours == pytest.approx(77.72, rel=0.05)  # two simulators of the same paths
+    assert ours is not None
+    assert result.value is not None
+    assert result.value <= ours
+    assert {frozenset(link.names) for link in result.outlier_links} == {frozenset(("NL", "London"))}
+    assert not any(link.used for link in result.outlier_links)
+    assert request.problem.stage_of_node == request.stage_of_node
+    assert result.partitions[1] == (8, 10, 11)
+
+
+@pytest.mark.parametrize(("length", "best_found"), [(6, 76.6), (5, 68.81), (4, 59.79)])
+def test_a_chain_reaches_what_was_found_before(length: int, best_found: float) -> None:
+    """``results`` in the bundled file, from an independent search; 2 % for the short time."""
+    request = load_skip(cases.case_path("skip", "chain_8.json"), SkipChoices(micro_batches=8, path_length=length))
+    result = plan_skip(request, time_limit_seconds=3 * SECONDS)
+    assert result.value is not None
+    assert result.value <= best_found * 1.02
+    assert result.full_pipeline_makespan_seconds == pytest.approx(101.43, rel=0.01)
