@@ -98,10 +98,12 @@ class Search:
 
     def __init__(self, *, seed: int, workers: int, tell: Callable[[str], None]) -> None:
         self.seed, self.workers, self.tell, self.named = seed, workers, tell, ""
+        self.ended = False
+        """Whether a Ctrl-C ended one of the searches."""
 
     def solved(self, problem: SkipProblem, seconds: float, hints: Sequence[Hint] = ()) -> Solved:
         """The solver's answer."""
-        return solve_skip(
+        found = solve_skip(
             problem,
             time_limit_seconds=max(seconds, LEAST_SECONDS),
             seed=self.seed,
@@ -110,6 +112,8 @@ class Search:
             hints=hints,
             on_progress=self._told,
         )
+        self.ended |= found.solution.stop == "interrupted"
+        return found
 
     def alike(self, problem: SkipProblem, seconds: float, hints: Sequence[Hint] = ()) -> Solved:
         """The same paths in every wave, first in, first out: the best of several searches of one wave.
@@ -169,8 +173,8 @@ class Search:
             raise RuntimeError(f"the schedule fails its check, {len(findings)} findings: {first.path}: {first.message}")
         return replace(found, seconds=time.perf_counter() - began)
 
-    def survival(self, request: SkipRequest, result: SkipResult, seconds: float) -> Survival:
-        """What every node's loss leaves, arranged as planned."""
+    def survival(self, request: SkipRequest, result: SkipResult, seconds: float) -> Survival | None:
+        """What every node's loss leaves, arranged as planned; None after a Ctrl-C."""
         stage_of = {node: stage for stage, held in enumerate(result.partitions) for node in held}
         stage_of_node = tuple(stage_of[node] for node in range(request.problem.nodes))
         each = seconds / request.problem.nodes
@@ -178,6 +182,8 @@ class Search:
         for node in range(request.problem.nodes):
             self.named = f"without node {node} of {request.problem.nodes}: "
             losses.append(self._loss(request, stage_of_node, node, each))
+            if self.ended:
+                return None
         made = [one for one in losses if one.makespan_seconds is not None]
         worst = max(made, key=lambda one: one.makespan_seconds or 0.0, default=None)
         survives = len(made) == len(losses)
