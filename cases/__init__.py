@@ -83,6 +83,19 @@ def published_uncertainty() -> dict[str, Any]:
     return dict(_read("published/uncertainty.yaml"))
 
 
+@lru_cache(maxsize=1)
+def region_tables() -> tuple[str, ...]:
+    """Names of the bundled tables of latency and bandwidth between cloud regions, sorted."""
+    return tuple(sorted(path.stem for path in (ROOT / "regions").glob("*.csv")))
+
+
+def region_table_path(name: str) -> Path:
+    """The file of a bundled table of regions; raises ``KeyError`` for another name."""
+    if name not in region_tables():
+        raise KeyError(name)
+    return ROOT / "regions" / f"{name}.csv"
+
+
 def _read(name: str) -> Any:
     import yaml
 

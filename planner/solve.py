@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,7 @@ from planner.plan.document import Plan
 from planner.plan.inputs import PlanOptions
 from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
+from planner.skip_pins import skip_pins
 from planner.space import enumerate_space
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -39,7 +40,8 @@ class SolveOptions:
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
     order of operations of a plan whose schedule is ``best`` may be improved once it has won; ``seed`` is of that
-    improvement, nothing else draws random numbers.
+    improvement, nothing else draws random numbers. With ``skip_ratio`` every micro-batch skips about that share of the
+    winner's stages (``planner.skip_plan``), which needs one chunk a stage; ``skip_seconds`` is how long that is solved.
     """
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
@@ -51,6 +53,8 @@ class SolveOptions:
     top_k: int = 5
     calibration: Calibration | Path | None = None
     order_seconds: float = 10.0
+    skip_ratio: float | None = None
+    skip_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,8 @@ def solve(
     priced, in seconds and bytes, with its busiest rank's load.
 
     Raises ``IllegalConfiguration`` for pins that name no degree, ``SpecError`` for loads that are not of the model or
-    stand beside the job's ``expert_imbalance``. A keyboard interrupt or the time
+    stand beside the job's ``expert_imbalance``, and where ``skip_ratio`` is asked of a pipeline that cannot skip. A
+    keyboard interrupt or the time
     limit ends the search with the best plan so far and its gap.
     """
     started = time.monotonic()
@@ -97,6 +102,8 @@ def solve(
     calibration = calibration_for(cluster, job, options.calibration)
     if expert_loads is not None:
         check_loads(model, job, expert_loads)
+    if options.skip_ratio is not None:
+        options = replace(options, pins=skip_pins(options.pins))
 
     space = enumerate_space(cluster, model, job, options.pins, options.forbid, options.allow)
     total = len(space.columns)
@@ -166,7 +173,14 @@ def solve(
         expert_loads=expert_loads.as_input() if expert_loads is not None else None,
         experts=section,
     )
-    return Outcome(status=certificate.status, plan=plan, seconds=seconds)
+    status = certificate.status
+    if options.skip_ratio is not None:
+        from planner.skip_plan import with_skipping
+
+        allowed = _left(started, limit, options.skip_seconds)
+        plan = with_skipping(plan, options.skip_ratio, seconds=allowed, seed=options.seed)
+        status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
+    return Outcome(status=status, plan=plan, seconds=seconds)
 
 
 def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:

@@ -49,6 +49,26 @@ def test_the_experts_example_prints_what_is_shown(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "out.json").stat().st_size > 0
 
 
+def test_the_skip_examples_are_problems_and_the_shown_page_is_of_this_one(tmp_path: Path) -> None:
+    """A search that ends at a time limit differs from run to run; what it is of, and what it is held against, not."""
+    from planner.skip import plan_skip
+    from planner.skip_problem import load_skip
+
+    (example,) = blocks("json")
+    (tmp_path / "own.json").write_text(example)
+    own = plan_skip(load_skip(tmp_path / "own.json"), time_limit_seconds=2.0)
+    assert (own.path_length, own.value is not None) == (3, True)
+    arguments = re.findall(r"^plan (skip .*?) --time-limit 60 -o schedule.json$", TEXT, flags=re.MULTILINE)[0].split()
+    arguments[1] = str(Path(__file__).parents[1] / arguments[1])
+    found = CliRunner().invoke(group, [*arguments, "--time-limit", "3", "-o", str(tmp_path / "out.json")])
+    shown = TEXT.split("-o schedule.json\n```\n\n```\n")[1]
+    fixed = [line for line in found.stdout.splitlines() if line.startswith(("instance_20_nodes: ", "Bound over"))]
+    assert len(fixed) == 2
+    assert all(line in shown.splitlines() for line in fixed)
+    assert re.search(r"^SkipPipe's paths +76.45 .* 77.72$", shown, flags=re.MULTILINE)
+    assert re.search(r"^SkipPipe's paths +76.45 .* 77.72$", found.stdout, flags=re.MULTILINE)
+
+
 def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
     from planner import load_cluster
 

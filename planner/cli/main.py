@@ -16,6 +16,7 @@ COMMANDS = {
     "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
     "schedule": "The best schedule of one pipeline, from its own small file.",
+    "skip": "Which stages each micro-batch runs, where and when.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",
     "cases": "Bundled clusters, models and jobs: list them, run them.",
     "schema": "JSON Schema of the specs and of the plan document.",

@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     metavar="S",
     help="Stop after S seconds with the best so far.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="No effect: the search draws no random numbers.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Of what is improved after the search; that draws none."
+)
+@click.option(
+    "--skip-ratio",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="R",
+    help="Every micro-batch skips about this share of the stages; few runtimes can.",
+)
 @click.option("--top-k", type=click.IntRange(1, 100), default=5, help="How many of the best to rank.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan document instead of the summary.")
@@ -55,6 +63,7 @@ def command(
     gap: float,
     time_limit: float | None,
     seed: int,
+    skip_ratio: float | None,
     top_k: int,
     output: Path | None,
     as_json: bool,
@@ -87,6 +96,7 @@ def command(
         time_limit_seconds=time_limit,
         seed=seed,
         top_k=top_k,
+        skip_ratio=skip_ratio,
         calibration=calibration,
     )
     outcome = search(machine, network, job, options, expert_loads=loads)

@@ -43,6 +43,21 @@ def _heading(plan: "Plan") -> str:
     )
 
 
+def _skipping(plan: "Plan") -> Iterator[str]:
+    """What skipping makes of the step; every other figure is of the pipeline with all stages."""
+    skip = plan.skip
+    if skip is not None:
+        times = f"{skip.makespan_seconds:.4g} s instead of {skip.full_pipeline_seconds:.4g} s"
+        yield (
+            f"Skipping       {skip.path_length} of {len(plan.stages)} stages for each micro-batch: pipeline {times}, "
+            f"step {skip.step_seconds:.4g} s"
+        )
+        yield (
+            f"               {skip.status}: no paths and order below {skip.lower_bound:.4g} s, "
+            f"gap {percent(skip.gap)}; all other figures are of the whole pipeline"
+        )
+
+
 def _job(job: "Job") -> Iterator[str]:
     """The precision, and what else is not at its default."""
     yield job.precision
@@ -79,6 +94,7 @@ def _times(plan: "Plan") -> str:
             f"Exposed comm.  inside the pipeline's passes: {inside}",
             f"Peak memory    {gigabytes(found.peak_memory_bytes)} GB {plus_minus(spread.peak_memory_bytes.share)} "
             f"on stage {found.peak_memory_stage}",
+            *_skipping(plan),
             *spread_lines(spread, "Within +-      "),
         ]
     )

@@ -3,10 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from planner.exports.skipping import NO_SKIPPING
 from planner.exports.targets import TARGETS, ExportRefused, UnknownTarget, target_named
 
 if TYPE_CHECKING:
     from planner.plan import Plan
+    from planner.plan.skip import Skip
 
 __all__ = ["TARGETS", "ExportRefused", "UnknownTarget", "export"]
 
@@ -21,8 +23,19 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
     module = import_module(f"planner.exports.{target_named(target).module}")
     if faults := _faults(plan):
         raise ExportRefused(target, faults)
+    if plan.skip is not None:
+        raise ExportRefused(target, [_skipping(plan.skip, target, len(plan.stages))])
     files: dict[str, str] = module.files(plan)
     return files
+
+
+def _skipping(skip: "Skip", target: str, stages: int) -> str:
+    runtime = NO_SKIPPING.get(target)
+    does = f"{runtime} sends every micro-batch" if runtime else f"{target} draws every micro-batch"
+    return (
+        f"skip: {does} through all {stages} stages in one order; here each runs {skip.path_length}; plan without "
+        "--skip-ratio, or run the paths and the order of the plan's skip section in a runtime of your own"
+    )
 
 
 def _faults(plan: "Plan") -> list[str]:

@@ -24,6 +24,7 @@ from planner.plan.inputs import Inputs
 from planner.plan.parallelism import Parallelism, Ranks, Schedule
 from planner.plan.prediction import Prediction, Provenance
 from planner.plan.reading import parse_json, read_text
+from planner.plan.skip import Skip
 from planner.plan.stages import Stage
 from planner.plan.strict import Strict
 from planner.plan.writing import canonical, render, seal
@@ -33,7 +34,7 @@ SCHEMA_VERSION = 1
 
 class Plan(Strict):
     """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys. ``experts`` where they are placed
-    by their loads."""
+    by their loads; ``skip`` is absent where every micro-batch runs every stage."""
 
     schema_version: Literal[1]
     inputs: Inputs
@@ -42,6 +43,7 @@ class Plan(Strict):
     ranks: Ranks
     schedule: Schedule
     experts: Experts | None = None
+    skip: Skip | None = None
     prediction: Prediction
     certificate: Certificate
     provenance: Provenance
@@ -93,6 +95,10 @@ class Plan(Strict):
     def to_json(self) -> dict[str, Any]:
         """The document as JSON values, in the order of the file."""
         return self.model_dump(mode="json")
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
     def sealed(self) -> "Plan":
         """The same plan with both digests computed anew."""

@@ -8,6 +8,7 @@ from planner.specs.machines import load_cluster
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
 from planner.specs.pipeline import PipelineSpec
+from planner.specs.skip import SkipSpec
 
 __all__ = [
     "ClusterSpec",
@@ -17,6 +18,7 @@ __all__ = [
     "PipelineSpec",
     "Problem",
     "Problems",
+    "SkipSpec",
     "SpecError",
     "check_job",
     "load_cluster",

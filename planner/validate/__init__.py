@@ -20,6 +20,7 @@ from planner.validate.inputs import check_inputs
 from planner.validate.prediction import check_prediction
 from planner.validate.prices import check_prices, check_stage_figures
 from planner.validate.provenance import check_provenance
+from planner.validate.skip_section import check_skip_section
 from planner.validate.structure import check_structure
 
 __all__ = ["STYLES", "Finding", "render", "validate", "validate_json"]
@@ -62,4 +63,5 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
         check_certificate(plan, report)
         if foundations.clean:
             check_prices(plan, report)
+            check_skip_section(plan, report)
     return [*foundations, *report]

@@ -33,6 +33,17 @@ def test_short_help_of_the_group_is_that_of_the_commands() -> None:
         assert importlib.import_module(f"planner.cli.{name}").command.short_help == about
 
 
+@pytest.mark.parametrize("command", ["schedule", "experts", "skip"])
+def test_help_of_a_command_loads_no_arrays_models_or_solvers(command: str) -> None:
+    """What makes ``--help`` slow is what it imports."""
+    code = (
+        f"import sys, planner.cli.{command}; "
+        "print([name for name in ('numpy', 'pydantic', 'ortools', 'scipy', 'numba') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=HERE, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_an_unknown_command_names_the_nearest(run: Run) -> None:
     result = run("sovle")
     assert result.exit_code == 2

@@ -1,0 +1,14 @@
+"""The consumers that skip schedules are exported to. Imports nothing: the command line lists them."""
+
+NO_SKIPPING = {
+    "torch-csv": "torch.distributed.pipelining",
+    "torchtitan": "torchtitan",
+    "megatron": "Megatron-LM",
+    "deepspeed": "DeepSpeed's PipelineModule",
+}
+"""Runtimes that cannot skip a stage, asked for by name they say so."""
+
+SKIP_TARGETS = {
+    "skippipe": "schedule.json of SkipPipe's executor: partitions, paths, memory, locations, sends",
+    **{name: f"refused: {runtime} runs every stage" for name, runtime in NO_SKIPPING.items()},
+}

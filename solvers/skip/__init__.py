@@ -1,0 +1,1 @@
+"""Schedules of pipelines whose micro-batches skip stages."""
