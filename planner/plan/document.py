@@ -31,6 +31,9 @@ from planner.plan.writing import canonical, render, seal
 
 SCHEMA_VERSION = 1
 
+OPTIONAL = ("experts", "skip")
+"""Sections that are absent where a plan does not need them."""
+
 
 class Plan(Strict):
     """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys. ``experts`` where they are placed
@@ -51,7 +54,7 @@ class Plan(Strict):
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if key != "experts" or value is not None}
+        return {key: value for key, value in handler(self).items() if key not in OPTIONAL or value is not None}
 
     @classmethod
     def load(cls, path: str | Path) -> "Plan":
@@ -95,10 +98,6 @@ class Plan(Strict):
     def to_json(self) -> dict[str, Any]:
         """The document as JSON values, in the order of the file."""
         return self.model_dump(mode="json")
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
 
     def sealed(self) -> "Plan":
         """The same plan with both digests computed anew."""
