@@ -78,7 +78,7 @@ def test_bounds_are_below_every_schedule() -> None:
 def test_certificate_over_the_orders_of_the_best_paths() -> None:
     """A bound over orders is no more than what trying all orders of these paths gives."""
     problem = dataclasses.replace(random_problem(3), copy_link_factor=0.0)
-    result = _checked(solve_skip(chain("chain_8", 8, 4), time_limit_seconds=SHORT, certificate=True))
+    result = _checked(solve_skip(chain("chain_8", 8, 4), time_limit_seconds=5 * SHORT, certificate=True))
     bounds = {b.over: b.seconds for b in result.bounds}
     assert bounds["orders"] <= result.solution.value + 1e-6
     assert bounds["orders"] >= bounds["paths and orders"] - 1e-6
