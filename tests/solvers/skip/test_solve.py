@@ -19,7 +19,7 @@ from tests.solvers.skip.instances import chain, published_paths, read, twenty_no
 from tests.solvers.skip.random_problems import random_problem
 from tests.solvers.skip.test_problem import LINE
 
-SHORT = 4.0
+SHORT = 2.0
 
 
 def _checked(result: SkipResult) -> SkipResult:
@@ -101,10 +101,11 @@ def test_skippipes_configuration() -> None:
 
 @pytest.mark.parametrize("case", read("chain_8")["results"], ids=lambda c: f"M{c['micro_batches']}K{c['path_length']}")
 def test_chains_of_eight_stages(case: dict[str, float]) -> None:
-    """At or below what trials found before; bounds over all paths near those for their paths, or above."""
+    """Within a hundredth of what trials found before, at once (the benchmark: at or below all of them in a minute);
+    bounds over all paths near those for their paths, or above."""
     problem = chain("chain_8", int(case["micro_batches"]), int(case["path_length"]))
-    result = _checked(_until(problem, case["best_found"]))
-    assert result.solution.value <= case["best_found"] + 0.005
+    result = _checked(_until(problem, 1.01 * case["best_found"]))
+    assert result.solution.value <= 1.01 * case["best_found"]
     assert result.solution.lower_bound >= 0.95 * case["bound_with_paths_fixed"]
     assert result.solution.counts["paths"] == math.comb(6, problem.path_length - 2)
 
