@@ -31,7 +31,7 @@ from solvers.skip.simulate import FIRST_IN_FIRST_OUT
 
 OPERATIONS_PER_RESTART = 40_000_000
 """Operations placed in one restart."""
-STEPS = (4_000, 300_000)
+STEPS = (4_000, 100_000)
 """Fewest and most steps of one restart."""
 CHUNK_OPERATIONS = 2_000_000
 """Operations placed between two looks at the clock."""

@@ -36,6 +36,8 @@ from solvers.solution import Solution, Status, Stop, relative_gap
 MOST_PATHS = 60_000
 MOST_EXACT = 2_000
 """Columns times micro-batches up to which paths and orders are solved together."""
+MOST_EXACT_SECONDS = 3.0
+"""What is not proven by then is searched."""
 MOST_ARRANGEMENTS = 24
 NUMBERINGS = 40
 TRIP_WEIGHT = 0.01
@@ -158,7 +160,7 @@ class _Run:
         else:
             self.begin(np.array(self.problem.stage_of_node, dtype=np.int64), columns)
         if not self.met and columns is not None and len(columns) * self.problem.microbatches <= MOST_EXACT:
-            self.exactly([columns] * self.problem.microbatches, min(self.left / 3, 30.0))
+            self.exactly([columns] * self.problem.microbatches, min(self.left / 3, MOST_EXACT_SECONDS))
         if self.exhausted:
             return "exhausted"
         reserve = self.seconds / 5 if self.certificate else 0.0

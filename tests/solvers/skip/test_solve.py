@@ -19,7 +19,7 @@ from tests.solvers.skip.instances import chain, published_paths, read, twenty_no
 from tests.solvers.skip.random_problems import random_problem
 from tests.solvers.skip.test_problem import LINE
 
-SHORT = 4.0
+SHORT = 2.0
 
 
 def _checked(result: SkipResult) -> SkipResult:
@@ -78,7 +78,7 @@ def test_bounds_are_below_every_schedule() -> None:
 def test_certificate_over_the_orders_of_the_best_paths() -> None:
     """A bound over orders is no more than what trying all orders of these paths gives."""
     problem = dataclasses.replace(random_problem(3), copy_link_factor=0.0)
-    result = _checked(solve_skip(chain("chain_8", 8, 4), time_limit_seconds=SHORT, certificate=True))
+    result = _checked(solve_skip(chain("chain_8", 8, 4), time_limit_seconds=5 * SHORT, certificate=True))
     bounds = {b.over: b.seconds for b in result.bounds}
     assert bounds["orders"] <= result.solution.value + 1e-6
     assert bounds["orders"] >= bounds["paths and orders"] - 1e-6
@@ -101,10 +101,11 @@ def test_skippipes_configuration() -> None:
 
 @pytest.mark.parametrize("case", read("chain_8")["results"], ids=lambda c: f"M{c['micro_batches']}K{c['path_length']}")
 def test_chains_of_eight_stages(case: dict[str, float]) -> None:
-    """At or below what trials found before; bounds over all paths near those for their paths, or above."""
+    """Within a hundredth of what trials found before, at once (the benchmark: at or below all of them in a minute);
+    bounds over all paths near those for their paths, or above."""
     problem = chain("chain_8", int(case["micro_batches"]), int(case["path_length"]))
-    result = _checked(_until(problem, case["best_found"]))
-    assert result.solution.value <= case["best_found"] + 0.005
+    result = _checked(_until(problem, 1.01 * case["best_found"]))
+    assert result.solution.value <= 1.01 * case["best_found"]
     assert result.solution.lower_bound >= 0.95 * case["bound_with_paths_fixed"]
     assert result.solution.counts["paths"] == math.comb(6, problem.path_length - 2)
 
