@@ -6,7 +6,7 @@ that discards its output keeps what it computes the output from.
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodels.architecture import Model
@@ -114,6 +114,7 @@ MODELS = [dense_model(), dense_model(attention=mla()), moe_model(mtp=1), moe_mod
 SETS = st.sets(st.sampled_from(MODULES))
 
 
+@settings(deadline=None)
 @given(which=st.sampled_from(MODELS), some=SETS, more=SETS, unfused=st.booleans(), tp=st.sampled_from([1, 2]))
 def test_more_modules_keep_no_more_and_take_no_less_time(
     which: Model, some: set[str], more: set[str], unfused: bool, tp: int

@@ -29,7 +29,7 @@ def pricing(instance: Instance) -> Pricing:
     return Pricing(*instance.parts, calibration, columns)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_no_bound_exceeds_the_evaluated_step(instance: Instance) -> None:
     """Coarse <= refined <= sharp <= simulated for every candidate; inf only where nothing fits."""
