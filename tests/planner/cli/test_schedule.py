@@ -44,8 +44,11 @@ def example(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_proven_schedule_exits_with_0_and_shows_what_to_act_on(run: Run, example: Path) -> None:
+def test_a_proven_schedule_exits_with_0_and_shows_what_to_act_on(
+    run: Run, example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """270 is the optimum of this pipeline; 1f1b takes 330, 22.22 % more."""
+    monkeypatch.setenv("COLUMNS", "120")  # room for the chart
     result = run("schedule", example)
     assert result.exit_code == 0, result.stderr
     assert "four: 4 chunks on 4 devices, 8 micro-batches, memory cap 4; best schedule" in result.stdout
@@ -54,7 +57,7 @@ def test_a_proven_schedule_exits_with_0_and_shows_what_to_act_on(run: Run, examp
     assert "1f1b                 330   330     4  +22.22 %" in result.stdout
     assert "does not fit: keeps 8 alive on device 0" in result.stdout
     assert "not zb-v, v-half, v-min: has 2 chunks on each device, not 4 on 4" in result.stdout
-    assert " 3  .........F0-" in result.stdout  # the last device waits for three forward passes
+    assert " 3  .........F0-I0-F1-" in result.stdout
 
 
 def test_json_carries_the_contract_and_is_the_written_file(run: Run, example: Path, tmp_path: Path) -> None:
