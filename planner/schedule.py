@@ -8,9 +8,10 @@ from typing import Any
 
 from costmodels.timeline import SCHEDULES
 from planner.named_schedules import RuledSchedule, UnsuitableScheduleError, named_schedule
+from planner.plan.certificate import PROVEN_GAP
 from planner.plan.compact import Step, compress
 from planner.plan.schedule_result import Baseline, ScheduleResult, TimedOperation
-from planner.validate.timeline import PROVEN_GAP, check_schedule
+from planner.validate.timeline import check_schedule
 from solvers.schedule.bounds import lower_bound
 from solvers.schedule.graph import operation_graph
 from solvers.schedule.problem import Kind, ScheduleProblem

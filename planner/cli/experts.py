@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.exit_codes import EXIT_CODES
 from planner.exports.experts.targets import EXPERT_TARGETS
 
 if TYPE_CHECKING:
     from planner.expert_problem import ExpertProblem
     from planner.plan.experts_result import ExpertsResult
 
-EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
 LISTED = "\n".join(f"  {name}: {target.summary}" for name, target in EXPERT_TARGETS.items())
 
 

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -12,7 +12,28 @@ if TYPE_CHECKING:
     from solvers.solution import Stop
 
 
-class Interrupt:
+class _Handler:
+    """Hears Ctrl-C in place of Python while it is entered, in the main thread."""
+
+    _before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        raise NotImplementedError
+
+
+class Interrupt(_Handler):
     """Decides what Ctrl-C means while it is entered; ``asked`` tells whether one came.
 
     Before and during the search it interrupts, and the search returns what it has. Once the search
@@ -26,19 +47,6 @@ class Interrupt:
         self.asked = False
         self.bounded = False
         """Whether the bounds are there, so that the search has begun."""
-        self._before: Any = None
-
-    def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.asked = self.asked, True
@@ -59,24 +67,11 @@ class Interrupt:
         return False
 
 
-class Asked:
+class Asked(_Handler):
     """A stopping rule that ends a search at the first Ctrl-C; a second one interrupts whatever runs."""
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
-
-    def __enter__(self) -> "Asked":
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
 
     def __call__(self, evaluations: int) -> "Stop | None":
         return "interrupted" if self._asked else None

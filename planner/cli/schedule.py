@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.exit_codes import EXIT_CODES
 from planner.cli.inputs import check_writable
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from planner.plan.schedule_result import ScheduleResult
 
 NAMES = ("best", "gpipe", "1f1b", "interleaved-1f1b", "zb-h1", "zb-h2", "zb-v", "v-half", "v-min")
-EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
 
 
 @click.command(short_help="The best schedule of one pipeline, from its own small file.")

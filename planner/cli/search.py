@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from planner.expert_training import ExpertLoads
     from planner.solve import Outcome, Progress, SolveOptions
 
-EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
-
 
 def search(
     cluster: "Cluster",

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.exit_codes import EXIT_CODES
 from planner.exports.skipping import SKIP_TARGETS
 
 if TYPE_CHECKING:
     from planner.plan.skip_result import SkipResult
     from planner.skip_problem import SkipRequest
 
-EXIT_CODES = {"optimal": 0, "feasible": 3, "infeasible": 4, "unknown": 1}
 LISTED = "\n".join(f"  {name}: {summary}" for name, summary in SKIP_TARGETS.items())
 
 

@@ -73,8 +73,9 @@ def command(
     Exit code 0: proven optimal or within --gap, 3: feasible but unproven, 4: proven infeasible.
     Ctrl-C ends the search with the best plan so far.
     """
+    from planner.cli.exit_codes import EXIT_CODES
     from planner.cli.pairs import parse_allowed, parse_names, parse_pairs
-    from planner.cli.search import EXIT_CODES, report_without_plan, search
+    from planner.cli.search import report_without_plan, search
     from planner.cli.summary import summarize
     from planner.solve import SolveOptions
 

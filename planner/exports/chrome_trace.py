@@ -1,20 +1,17 @@
-"""The simulated step as a Chrome trace (Trace Event Format), which Perfetto and chrome://tracing show.
+"""The simulated step as a Chrome trace (``trace_events``).
 
-A process is a pipeline stage. Every operation is a complete event (``X``) with its start ``ts`` and length
-``dur`` in microseconds; ``activation bytes`` is a counter (``C``) of what the stage's rank keeps for
+A process is a pipeline stage. ``activation bytes`` is a counter (``C``) of what the stage's rank keeps for
 backward passes.
 """
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 from costmodels.timeline import IDLE, memory_over_time
+from planner.exports import trace_events
 from planner.exports.orders import LETTERS, VOCABULARY_PASSES
 from planner.exports.simulation import SimulatedStep, simulated_step
 from planner.plan import Plan
 
-MICROSECONDS = 1e6
 NAMES = {**LETTERS, **{kind: "+".join(passes) for kind, passes in VOCABULARY_PASSES.items()}}
 
 
@@ -24,35 +21,23 @@ def files(plan: Plan) -> dict[str, str]:
 
 def trace(step: SimulatedStep) -> str:
     """The trace as JSON, one event a line."""
-    events = [event for device in range(step.order.devices) for event in _device_events(step, device)]
-    lines = ",\n".join(json.dumps(event, separators=(",", ":"), allow_nan=False) for event in events)
-    return f'{{"displayTimeUnit":"ms","traceEvents":[\n{lines}\n]}}\n'
+    return trace_events.document(
+        event for device in range(step.order.devices) for event in _device_events(step, device)
+    )
 
 
-def _device_events(step: SimulatedStep, device: int) -> Iterator[dict[str, Any]]:
-    place = {"pid": device, "tid": 0}
-    yield {"ph": "M", "name": "process_name", **place, "args": {"name": f"stage {device}"}}
-    yield {"ph": "M", "name": "process_sort_index", **place, "args": {"sort_index": device}}
+def _device_events(step: SimulatedStep, device: int) -> Iterator[trace_events.Event]:
+    yield from trace_events.names(device, f"stage {device}")
     order, timeline = step.order, step.timeline
     columns = (order.kind, order.chunk, order.microbatch, timeline.start, timeline.end)
-    for kind, chunk, microbatch, start, end in zip(*(column[device].tolist() for column in columns), strict=True):
-        if kind == IDLE:
-            continue
-        letter = NAMES[kind]
-        yield {
-            "ph": "X",
-            "name": f"{letter}{microbatch}",
-            "cat": letter,
-            **place,
-            "ts": start * MICROSECONDS,
-            "dur": (end - start) * MICROSECONDS,
-            "args": {"pass": letter, "chunk": chunk, "microbatch": microbatch},
-        }
+    for kind, *one in zip(*(column[device].tolist() for column in columns), strict=True):
+        if kind != IDLE:
+            yield trace_events.operation(device, NAMES[kind], *one)
     seconds, alive = memory_over_time(order, timeline, device, step.activation_bytes, step.weight_grad_bytes)
     alive = alive + step.constant_bytes[device]
-    counter = {"ph": "C", "name": "activation bytes", **place}
+    counter = {"ph": "C", "name": "activation bytes", **trace_events.place(device)}
     before = None
     for moment, value in zip(seconds.tolist(), alive.tolist(), strict=True):
         if value != before:
-            yield {**counter, "ts": moment * MICROSECONDS, "args": {"bytes": value}}
+            yield {**counter, "ts": moment * trace_events.MICROSECONDS, "args": {"bytes": value}}
         before = value

@@ -15,9 +15,10 @@ from costmodels.recompute import FULL, NONE
 from costmodels.timeline import schedule_order
 from planner.exports.chunks import shared_recompute
 from planner.exports.deepspeed_partition import Cut, balanced_cut, uniform_cut
-from planner.exports.orders import order_of, same_operations
+from planner.exports.orders import same_operations
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
+from planner.plan.order import order_of
 
 DECODER_CLASS = "transformer"
 

@@ -17,9 +17,10 @@ from planner.exports.chunks import chunks_of, shared_recompute
 from planner.exports.experts import export_experts
 from planner.exports.experts.served import ServedPlacement
 from planner.exports.megatron_layout import Arguments, layout_refusals, layout_string, split_arguments
-from planner.exports.orders import order_of, same_operations, vocabulary_passes
+from planner.exports.orders import same_operations, vocabulary_passes
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
+from planner.plan.order import order_of
 
 VERSION = "megatron-core 0.16"
 

@@ -17,8 +17,6 @@ from costmodels.timeline import (
     WEIGHT_GRAD,
     Order,
 )
-from planner.plan import Plan
-from planner.plan.order import order_of as written_order
 
 LETTERS = {FORWARD: "F", BACKWARD: "B", INPUT_GRAD: "I", WEIGHT_GRAD: "W"}
 """The passes of the layers; every runtime and drawing calls them so."""
@@ -31,11 +29,6 @@ VOCABULARY_PASSES = {
     INPUT_BACKWARD: ("IB",),
 }
 """Passes of a vocabulary split over the stages (arXiv 2411.05288); S and T run as one step in its own schedules."""
-
-
-def order_of(plan: Plan) -> Order:
-    """What each device of the plan's pipeline runs in a step, in order."""
-    return written_order(plan)
 
 
 def device_operations(order: Order, device: int) -> Iterator[tuple[int, int, int]]:

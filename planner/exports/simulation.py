@@ -10,8 +10,8 @@ from costmodels.columns import Columns
 from costmodels.step import StepModel
 from costmodels.timeline import Order, Timeline
 from planner.exports.chunks import chunks_of
-from planner.exports.orders import order_of
 from planner.plan import Plan
+from planner.plan.order import order_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ format="compute_only")`` reads it and adds sends and receives itself. Times are 
 """
 
 from costmodels.timeline import Order
-from planner.exports.orders import LETTERS, device_operations, order_of, vocabulary_passes
+from planner.exports.orders import LETTERS, device_operations, vocabulary_passes
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
+from planner.plan.order import order_of
 
 
 def files(plan: Plan) -> dict[str, str]:

@@ -16,9 +16,9 @@ from costmodels.recompute import FULL, NONE, first_layers, of_some_layers
 from costmodels.timeline import Order
 from planner.exports import torch_csv
 from planner.exports.chunks import chunks_of, shared_recompute
-from planner.exports.orders import order_of
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
+from planner.plan.order import order_of
 from planner.plan.stages import Chunk
 
 Value = str | int | bool | list[list[str]]

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias
 
+from planner.plan.certificate import PROVEN_GAP
 from planner.plan.compact import OF_A_CHUNK, Step, expand
 from planner.plan.schedule_result import ScheduleResult, TimedOperation
 from planner.validate.findings import RELATIVE_TOLERANCE, Finding, Report
@@ -75,9 +76,6 @@ class PipelineFigures(Protocol):
     @property
     def objective(self) -> str: ...
 
-
-PROVEN_GAP = 1e-6
-"""Relative; times of any unit are rounded in a proof, by less than this."""
 
 Key: TypeAlias = tuple[str, int, int]
 """Kind, chunk (device for S, T, IF, IB), micro-batch."""

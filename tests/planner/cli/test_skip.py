@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.cli.skip import EXIT_CODES
+from planner.cli.exit_codes import EXIT_CODES
 from planner.cli.skip_summary import ENDED
 from tests.planner.cli.conftest import Run
 from tests.planner.skip_schedules import CHAIN, GROUPS
