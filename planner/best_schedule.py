@@ -156,3 +156,17 @@ def orders_in(problem: ScheduleProblem, order: Order) -> Orders:
         ]
         for device in range(order.devices)
     )
+
+
+def busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, weight_grad: Column) -> float:
+    """Seconds that no order of these chunks is below: a stage's work behind the forward passes that precede it,
+    and one micro-batch's chain."""
+    stage, m = stage_of_chunk(step.columns.row(i)), int(step.microbatches[i])
+    links = step.link_seconds(i)
+    before = np.concatenate([[0.0], np.cumsum(forward[:-1] + links)])
+    held = [np.flatnonzero(stage == own) for own in range(int(step.columns.pp[i]))]
+    work = np.array([m * (forward + input_grad + weight_grad)[own].sum() for own in held])
+    if step.columns.vocabulary[i]:
+        return float((work + step.shares(i)[0].busy_seconds(m)).max())
+    turns = forward.sum() + input_grad.sum() + 2 * links.sum() + weight_grad[0]
+    return float(max((work + [before[own].min() for own in held]).max(), turns))
