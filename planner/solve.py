@@ -27,6 +27,7 @@ from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.skip_pins import skip_pins
 from planner.space import enumerate_space
+from solvers.search import Progress as SearchProgress
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
 
@@ -94,8 +95,7 @@ def solve(
 
     Raises ``IllegalConfiguration`` for pins that name no degree, ``SpecError`` for loads that are not of the model or
     stand beside the job's ``expert_imbalance``, and where ``skip_ratio`` is asked of a pipeline that cannot skip. A
-    keyboard interrupt or the time
-    limit ends the search with the best plan so far and its gap.
+    keyboard interrupt or the time limit ends the search with the best plan so far and its gap.
     """
     started = time.monotonic()
     tell = progress or (lambda _: None)
@@ -126,15 +126,7 @@ def solve(
         best_only=pricing.made_to_order,
         gap=options.gap,
         stop=NoLimit() if left is None else MaxSeconds(left),
-        on_progress=lambda p: tell(
-            Progress(
-                stage="search",
-                done=p.evaluated,
-                total=total,
-                best_seconds=p.value,
-                bound_seconds=p.lower_bound,
-            )
-        ),
+        on_progress=lambda found: tell(_searching(found, total)),
     )
     seconds = time.monotonic() - started
     if result.choice is None:
@@ -162,12 +154,7 @@ def solve(
         pricing.boundaries(best),
         price,
         certificate,
-        PlanOptions(
-            pins=dict(options.pins),
-            forbid=tuple(sorted(options.forbid)),
-            allow=tuple(sorted(options.allow)),
-            gap=options.gap,
-        ),
+        _demanded(options),
         operations=written(order) if order is not None else None,
         vocabulary_rows=pricing.rows(best),
         expert_loads=expert_loads.as_input() if expert_loads is not None else None,
@@ -187,6 +174,26 @@ def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:
     """The model with its experts placed for every ``ep`` there is: a remedy may need another than the space has."""
     experts = loads.tokens.shape[1]
     return priced_model(model, renumber_all(loads, [ep for ep in range(1, experts + 1) if experts % ep == 0]))
+
+
+def _searching(found: SearchProgress, total: int) -> Progress:
+    return Progress(
+        stage="search",
+        done=found.evaluated,
+        total=total,
+        best_seconds=found.value,
+        bound_seconds=found.lower_bound,
+    )
+
+
+def _demanded(options: SolveOptions) -> PlanOptions:
+    """What the plan says of the options."""
+    return PlanOptions(
+        pins=dict(options.pins),
+        forbid=tuple(sorted(options.forbid)),
+        allow=tuple(sorted(options.allow)),
+        gap=options.gap,
+    )
 
 
 METHOD = "best-first search over admissible bounds; the best cut of each candidate; event simulation"
