@@ -34,6 +34,7 @@ from solvers.schedule.bounds import lower_bound
 from solvers.schedule.graph import Orders, operation_graph
 from solvers.schedule.problem import Kind, Passes, ScheduleProblem, VocabularyPasses
 from solvers.schedule.schedule import Schedule
+from solvers.schedule.solve import solve_schedule
 
 KINDS = {
     Kind.F: FORWARD,
@@ -170,3 +171,14 @@ def busy_bound(step: StepModel, i: int, forward: Column, input_grad: Column, wei
         return float((work + step.shares(i)[0].busy_seconds(m)).max())
     turns = forward.sum() + input_grad.sum() + 2 * links.sum() + weight_grad[0]
     return float(max((work + [before[own].min() for own in held]).max(), turns))
+
+
+def quick_order(step: StepModel, index: int, cut: Sequence[int]) -> Order:
+    """An order for candidate ``index`` of ``step`` cut at ``cut``, made as in a search; where no order fits in
+    memory, that of a rule with the same chunks, which shows what is lacking."""
+    problem = schedule_problem(step, index, cut)
+    if any(need > cap for need, cap in zip(problem.least_memory(), problem.memory_cap, strict=True)):
+        return like_order(step.columns.row(index), int(step.microbatches[index]))
+    found = solve_schedule(problem, time_limit_seconds=float("inf"), hints=hints(problem), effort="quick")
+    assert found.choice is not None  # one micro-batch after the other fits
+    return order_of_schedule(found.choice, problem)

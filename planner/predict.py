@@ -11,6 +11,7 @@ from costmodels.flops import mfu
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from costmodels.step import price_cut
+from planner.best_schedule import quick_order
 from planner.expert_training import ExpertLoads, check_loads, priced_model, renumber_all
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
@@ -75,7 +76,8 @@ def predict(
     placed by them, and every layer priced with its busiest rank's load.
 
     A configuration that does not fit in memory is priced all the same and marked infeasible. Raises
-    ``IllegalConfiguration`` when a degree does not divide what it must.
+    ``IllegalConfiguration`` when a degree does not divide what it must. Where ``schedule`` is ``best`` its order is
+    made as quickly as in a search.
     """
     check(cluster, model, job, configuration)
     priced = model
@@ -92,7 +94,10 @@ def predict(
         boundaries, rows = pricing.best_boundaries(0), pricing.rows(0)
     elif boundaries is None:
         boundaries = pricing.balanced_boundaries(0)
-    price = price_cut(pricing.step.running(None, rows), 0, boundaries)
+    step = pricing.step.running(None, rows)
+    if configuration.schedule == "best":
+        step = pricing.step.running(quick_order(step, 0, boundaries), rows)
+    price = price_cut(step, 0, boundaries)
     return Prediction(
         configuration=configuration,
         boundaries=boundaries,

@@ -16,6 +16,7 @@ from planner.exports.targets import ExportRefused
 from planner.plan import Plan
 from planner.plan.expand import operations
 from planner.plan.order import order_of
+from planner.predict import predict
 from planner.pricing import Pricing
 from planner.solve import SolveOptions, solve
 from planner.space import IllegalConfiguration, check
@@ -147,6 +148,27 @@ def test_torch_takes_the_order_and_megatron_refuses_it() -> None:
 def test_what_no_order_can_be_made_for_is_refused(degrees: dict[str, object], reason: str) -> None:
     with pytest.raises(IllegalConfiguration, match=reason):
         check(MACHINE, MODEL, JOB, Configuration(schedule="best", **degrees))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_configuration_alone_is_predicted_with_the_order_that_is_quickly_made(shape: str) -> None:
+    """No slower than every schedule with a rule that fits in the same cut: they are what it starts from."""
+    degrees, cut = SHAPES[shape]
+    configuration = Configuration(schedule="best", mbs=2, zero=1, **degrees)  # type: ignore[arg-type]
+    found = predict(MACHINE, MODEL, JOB, configuration, boundaries=cut)
+    assert found.feasible
+    rules = ("1f1b",) if "vocabulary" in degrees else ("1f1b", "zb-h1") if degrees["pp"] == 4 else ("v-half", "v-min")
+    for rule in rules:
+        other = predict(MACHINE, MODEL, JOB, replace(configuration, schedule=rule), boundaries=cut)
+        assert other.feasible
+        assert found.price.pipeline_seconds <= other.price.pipeline_seconds * (1 + 1e-9)
+
+
+def test_what_fits_no_order_is_predicted_out_of_memory() -> None:
+    small = cluster(1, 8, memory_bytes=2.5e9)
+    found = predict(small, MODEL, JOB, Configuration(schedule="best", pp=4, dp=2, mbs=2, zero=1))
+    assert not found.feasible
+    assert found.shortfall_bytes > 0
 
 
 def test_bounds_of_made_orders_hold() -> None:
