@@ -10,6 +10,7 @@ the slowest stage's optimizer update, and the exposed gather of updated weights:
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -22,12 +23,12 @@ from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.groups import group_shape
-from costmodels.hardware import Cluster
+from costmodels.hardware import Cluster, Link
 from costmodels.items import Chain, ItemCosts, chain_of, item_costs
 from costmodels.operators import BF16_BYTES, System, exposed_seconds
 from costmodels.placement import order_of, stage_of_chunk
-from costmodels.price import ChunkPrice, Memory, StagePrice, StepPrice
-from costmodels.recompute import FIT, FULL, NONE, level_of_first, of_some_layers, recomputed_layers
+from costmodels.price import Memory
+from costmodels.recompute import FIT, FULL, NONE, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
 from costmodels.states import StateBytes, StateTraffic, state_bytes
 from costmodels.timeline import Order, Timeline, peak_live_counts, peak_with_softmaxes, simulate
@@ -304,28 +305,21 @@ class StepModel:
         return free / (1.0 + self.calibration.allocator_fraction)
 
     def link_seconds(self, index: int) -> Column:
-        """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1].
+        """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1]."""
+        return handover_seconds(self.columns.row(index), self.model, self.job, self.cluster, self.calibration)
 
-        A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values. Neighbours on
-        one stage send nothing.
-        """
-        row = self.columns.row(index)
-        if row.pp == 1:
-            return np.zeros(row.vp - 1)
-        size = BF16_BYTES * row.mbs * self.job.sequence_length / row.cp * self.model.hidden
-        stride = row.tp * row.cp * row.dp
-        stage = stage_of_chunk(row)
-        here, there = stage[:-1] * stride, stage[1:] * stride
-        domain = self.cluster.domain_gpus
-        # some rank of the stage sends out of its domain unless both stages lie in the same one
-        inside = (here // domain == there // domain) & ((here + stride - 1) // domain == (there + stride - 1) // domain)
-        near = collectives.send_seconds(size / row.tp, False, self.cluster, self.calibration)
-        far = collectives.send_seconds(size / row.tp, True, self.cluster, self.calibration)
-        regather = 0.0
-        if row.tp > 1 and not row.sp:
-            group = group_shape(np.array([row.tp]), np.array([1]), domain)
-            regather = float(collectives.all_gather_seconds(np.array([size]), group, self.cluster, self.calibration)[0])
-        return np.where(np.diff(stage) == 0, 0.0, np.where(inside, near, far) + regather)
+    def of_microbatches(self, microbatches: int) -> "StepModel":
+        """The same prices, every pipeline running so many micro-batches a step, whatever its share of the batch."""
+        other = self.take(np.arange(len(self.columns)))
+        other.microbatches = np.full_like(self.microbatches, microbatches)
+        return other
+
+    def reducing_over(self, link: Link) -> "StepModel":
+        """The same prices, states of replicas kept equal over ``link`` between NVLink domains."""
+        other = self.take(np.arange(len(self.columns)))
+        other.system = replace(self.system, cluster=replace(self.cluster, scale_out=link))
+        other.traffic = other._state_traffic(other.columns)
+        return other
 
     def chunk_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column, Column]:
         """Forward, recompute, input-gradient and weight-gradient seconds of every chunk, the host's
@@ -471,96 +465,30 @@ class StepModel:
         return 1.0 + self.calibration.straggler_fraction_per_doubling * doublings
 
 
+def handover_seconds(row: Configuration, model: Model, job: Job, cluster: Cluster, calibration: Calibration) -> Column:
+    """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1].
+
+    A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values. Neighbours on
+    one stage send nothing.
+    """
+    if row.pp == 1:
+        return np.zeros(row.vp - 1)
+    size = BF16_BYTES * row.mbs * job.sequence_length / row.cp * model.hidden
+    stride = row.tp * row.cp * row.dp
+    stage = stage_of_chunk(row)
+    here, there = stage[:-1] * stride, stage[1:] * stride
+    domain = cluster.domain_gpus
+    # some rank of the stage sends out of its domain unless both stages lie in the same one
+    inside = (here // domain == there // domain) & ((here + stride - 1) // domain == (there + stride - 1) // domain)
+    near = collectives.send_seconds(size / row.tp, False, cluster, calibration)
+    far = collectives.send_seconds(size / row.tp, True, cluster, calibration)
+    regather = 0.0
+    if row.tp > 1 and not row.sp:
+        group = group_shape(np.array([row.tp]), np.array([1]), domain)
+        regather = float(collectives.all_gather_seconds(np.array([size]), group, cluster, calibration)[0])
+    return np.where(np.diff(stage) == 0, 0.0, np.where(inside, near, far) + regather)
+
+
 def _overlapped(communication: Column, compute: Column, late: Column, contention: float) -> Column:
     """What is exposed of ``communication`` whose share ``late`` starts after the computation ends."""
     return late * communication + exposed_seconds((1 - late) * communication, (1 - late) * compute, contention)
-
-
-def price_step(
-    model: Model,
-    cluster: Cluster,
-    job: Job,
-    calibration: Calibration,
-    configuration: Configuration,
-    boundaries: Sequence[int],
-    order: Order | None = None,
-    vocabulary_rows: Sequence[int] | None = None,
-) -> StepPrice:
-    """Price one configuration whose chain is cut at ``boundaries``.
-
-    ``boundaries``: pp x vp + 1 increasing indices into the chain (embedding, decoder layers,
-    multi-token-prediction layers, head), first 0, last its length; chunk c runs on the stage that
-    ``costmodels.placement`` says. ``order`` is what the stages run where ``schedule`` is ``best``;
-    ``vocabulary_rows`` [pp] what each rank of a stage holds of a split vocabulary, None for even shares. Raises
-    ``ValueError`` for rows of a vocabulary that is whole or interlaced, or not one figure a stage.
-    """
-    if vocabulary_rows is not None and len(vocabulary_rows) != configuration.pp:
-        raise ValueError(f"vocabulary_rows: {len(vocabulary_rows)} figures for pp={configuration.pp}; one a stage")
-    if vocabulary_rows is not None and configuration.vocabulary in ("whole", "interlaced"):
-        raise ValueError(f"vocabulary_rows: vocabulary={configuration.vocabulary} has no shares by stage; leave out")
-    step = StepModel(model, cluster, job, calibration, Columns.of([configuration]))
-    return price_cut(step.running(order, vocabulary_rows), 0, boundaries)
-
-
-def price_cut(step: StepModel, index: int, cut: Cut) -> StepPrice:
-    """``price_step`` for configuration ``index`` of an existing ``StepModel``."""
-    row = step.columns.row(index)
-    forward, recompute, input_grad, weight_grad = step.chunk_seconds(index, cut)
-    links = step.link_seconds(index)
-    timeline = step.timeline(index, forward, recompute + input_grad, weight_grad)
-    ends, busy = timeline.device_end_seconds, timeline.busy_seconds
-    makespan = float(ends.max())
-    gradient, optimizer, gather = step.state_seconds(index, cut)
-    synchronised = float((ends + gradient).max())
-    body = synchronised + float(optimizer.max()) + float(gather.max())
-    overhead = step.calibration.step_seconds + (step.straggler - 1.0) * body
-    memory = step.memory(index, cut)
-    dense, experts = step.parameters
-    microbatches = int(step.microbatches[index])
-    vocabulary, _ = step.shares(index)
-    split = vocabulary.busy_seconds(microbatches)
-    shard = step.shard_index[index]
-    types = step.chain.types
-    by_kind = {kind: table[types, shard] for kind, table in step.costs.exposed.items()}
-    by_kind["sharded-state"] = step.along(lambda some: np.add(*some.exposed_traffic), index, cut)
-    held = step.stage_positions(index, cut)
-    fitted = step.fitted_layers(index, cut) if row.recompute == FIT else ()
-    exposed = {
-        kind: microbatches * max(float(seconds[positions].sum()) for positions in held)
-        for kind, seconds in by_kind.items()
-    }
-    where = stage_of_chunk(row)
-    stages = []
-    for stage, positions in enumerate(held):
-        items, own = types[positions], np.flatnonzero(where == stage)
-        stages.append(
-            StagePrice(
-                chunks=tuple(
-                    ChunkPrice(
-                        forward_seconds=float(forward[c]),
-                        input_grad_seconds=float(input_grad[c]),
-                        weight_grad_seconds=float(weight_grad[c]),
-                        recompute_seconds=float(recompute[c]),
-                    )
-                    for c in own
-                ),
-                send_seconds=float(links[stage]) if stage < len(links) else 0.0,
-                busy_seconds=float(busy[stage]),
-                vocabulary_seconds=float(split[stage]),
-                dense_parameters=float(dense[items, index].sum() + vocabulary.parameters[stage]),
-                expert_parameters=float(experts[items, index].sum()),
-                recompute=level_of_first(fitted[stage]) if fitted else row.recompute,
-                memory=memory[stage],
-            )
-        )
-    return StepPrice(
-        step_seconds=body + overhead,
-        pipeline_seconds=makespan,
-        gradient_seconds=synchronised - makespan,
-        optimizer_seconds=float(optimizer.max()),
-        parameter_seconds=float(gather.max()),
-        overhead_seconds=overhead,
-        bubble_fraction=max(0.0, 1.0 - float(busy.mean()) / makespan),
-        exposed_seconds=exposed,
-        stages=tuple(stages),
-    )

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from costmodels.configuration import Configuration
 from costmodels.sharding import Column
-from costmodels.step import StepModel, price_cut
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from costmodels.timeline import makespan_seconds
 from planner.splits import redistributed_boundaries
 from solvers.partition import bottleneck_partition

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodels.sharding import Column
-from costmodels.step import StepModel, price_cut
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from costmodels.timeline import makespan_bound
 from solvers.best_split import best_split
 from solvers.solution import Solution

@@ -17,16 +17,19 @@ in place of the bracket, o* and w* the least largest o and w of any cut, g_0 tha
 ``solvers.best_split`` takes it from there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from costmodels.ground_step import GroundModel
 from costmodels.recompute import FIT, first_layers, of_some_layers
 from costmodels.sharding import Column
 from costmodels.step import StepModel
-from costmodels.timeline import device_end_seconds, least_sums, peak_live_counts, prefix_bounds, stage_bounds
+from costmodels.timeline import Order, device_end_seconds, least_sums, peak_live_counts, prefix_bounds, stage_bounds
 from solvers.best_split import LISTED, best_split, lower_bound
 from solvers.solution import Solution
 
@@ -60,34 +63,87 @@ class StageTables:
     fits: NDArray[np.bool_]
     over_bytes: Column
 
+    @classmethod
+    def by_stage(cls, parts: Sequence["StageTables"]) -> "StageTables":
+        """Stage s as it is in ``parts[s]``."""
+
+        def picked(name: str) -> Any:
+            tables = [getattr(part, name) for part in parts]
+            return np.stack([table[min(s, len(table) - 1)] for s, table in enumerate(tables)])
+
+        return cls(**{member.name: picked(member.name) for member in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Pipelines that run ``order``, with ``links`` [stages - 1] seconds to hand a micro-batch on, under ``tables``."""
+
+    order: Order
+    links: Column
+    microbatches: int
+    tables: StageTables
+
 
 class Partition:
-    """Candidate ``index`` of ``step``, one of ``exactly_cut``; ``memory`` off: as though every cut fitted."""
+    """The cuts of one candidate: its step is that of the slowest of ``rows``, which wait for one another's gradients.
 
-    def __init__(self, step: StepModel, index: int, *, memory: bool = True) -> None:
-        self.step, self.index = step, index
-        self.order, self.links = step.order(index), step.link_seconds(index)
-        self.tables = stage_tables(step, index)
-        stages, ends = self.tables.over_bytes.shape[:2]
-        start, end = np.indices((ends, ends))
-        self.allowed = np.broadcast_to(end > start, (stages, ends, ends)) & (self.tables.fits if memory else True)
-        self.bounds = self._bounds()
+    ``items``: how many the chain has. ``memory`` off: as though every cut fitted.
+    """
 
-    def _bounds(self) -> Column:
-        step, tables = self.step, self.tables
+    def __init__(
+        self, rows: Sequence[Row], *, items: int, straggler: float, overhead: float, memory: bool = True
+    ) -> None:
+        self.rows, self.items, self.straggler, self.overhead = rows, items, straggler, overhead
+        shape = np.broadcast_shapes(*(row.tables.over_bytes.shape for row in rows))
+        start, end = np.indices(shape[1:])
+        fits = np.logical_and.reduce([np.broadcast_to(row.tables.fits, shape) for row in rows])
+        self.allowed = np.broadcast_to(end > start, shape) & (fits if memory else True)
+        self.bounds = np.maximum.reduce([self._bounds(row) for row in rows])
 
-        def within(table: Column) -> Column:
-            return np.where(self.allowed, table, np.inf)
-
-        makespan = stage_bounds(
-            within(tables.forward), within(tables.backward), self.links, int(step.microbatches[self.index])
+    @classmethod
+    def of(cls, step: StepModel, index: int, *, memory: bool = True) -> "Partition":
+        """Candidate ``index`` of ``step``, one of ``exactly_cut``."""
+        row = Row(
+            order=step.order(index),
+            links=step.link_seconds(index),
+            microbatches=int(step.microbatches[index]),
+            tables=stage_tables(step, index),
         )
+        items, overhead = len(step.chain.types), step.calibration.step_seconds
+        return cls([row], items=items, straggler=step.straggler, overhead=overhead, memory=memory)
+
+    @classmethod
+    def on(cls, ground: GroundModel, *, memory: bool = True) -> "Partition":
+        """The configuration of ``ground``, one of ``exactly_cut``."""
+        tables: dict[int, StageTables] = {}
+        rows = []
+        for number in ground.slow_rows:
+            steps = ground.steps(number)
+            tables.update({id(step): stage_tables(step, 0) for step in steps if id(step) not in tables})
+            microbatches = ground.ground.rows[number].microbatches
+            rows.append(
+                Row(
+                    order=ground.order(microbatches),
+                    links=ground.links(number),
+                    microbatches=microbatches,
+                    tables=StageTables.by_stage([tables[id(step)] for step in steps]),
+                )
+            )
+        items = len(ground.steps(0)[0].chain.types)
+        return cls(rows, items=items, straggler=ground.straggler, overhead=ground.overhead, memory=memory)
+
+    def _within(self, table: Column) -> Column:
+        return np.where(self.allowed, table, np.inf)
+
+    def _bounds(self, row: Row) -> Column:
+        tables, within = row.tables, self._within
+        makespan = stage_bounds(within(tables.forward), within(tables.backward), row.links, row.microbatches)
         first = within(tables.gradient)[0, 0]
         optimizer, gather = (within(table) for table in (tables.optimizer, tables.gather))
         bound = makespan + first.min()
         bound[0, 0] = makespan[0, 0] + first
         body = bound + np.maximum(optimizer, lower_bound(optimizer)) + np.maximum(gather, lower_bound(gather))
-        return np.asarray((step.straggler * body + step.calibration.step_seconds) * (1 - ROUNDING))
+        return np.asarray((self.straggler * body + self.overhead) * (1 - ROUNDING))
 
     def lower_bound(self) -> float:
         """Seconds that the step of no cut is below; inf where none fits."""
@@ -96,40 +152,47 @@ class Partition:
     def step_seconds(self, splits: NDArray[np.intp]) -> Column:
         """[k]: the step of each split [k, stages + 1] of the items."""
         stage = np.arange(len(self.allowed))
+        synchronised, optimizer, gather = (np.zeros(len(splits)) for _ in range(3))
+        for row in self.rows:
 
-        def chosen(table: Column) -> Column:
-            return np.asarray(table[np.minimum(stage, len(table) - 1), splits[:, :-1], splits[:, 1:]])
+            def chosen(table: Column) -> Column:
+                return np.asarray(table[np.minimum(stage, len(table) - 1), splits[:, :-1], splits[:, 1:]])
 
-        tables, step = self.tables, self.step
-        ends = device_end_seconds(self.order, chosen(tables.forward), chosen(tables.backward), self.links)
-        body = (ends + chosen(tables.gradient)).max(axis=1)
-        body = body + chosen(tables.optimizer).max(axis=1) + chosen(tables.gather).max(axis=1)
-        return np.asarray(step.straggler * body + step.calibration.step_seconds)
+            tables = row.tables
+            ends = device_end_seconds(row.order, chosen(tables.forward), chosen(tables.backward), row.links)
+            synchronised = np.maximum(synchronised, (ends + chosen(tables.gradient)).max(axis=1))
+            optimizer = np.maximum(optimizer, chosen(tables.optimizer).max(axis=1))
+            gather = np.maximum(gather, chosen(tables.gather).max(axis=1))
+        return np.asarray(self.straggler * (synchronised + optimizer + gather) + self.overhead)
 
     def _begun_bounds(self, begun: NDArray[np.intp]) -> Column:
         """[k]: seconds below the step of every cut whose first stages are those of [k, stages + 1]."""
-        stages, step, tables = begun.shape[1] - 1, self.step, self.tables
+        return np.asarray(np.maximum.reduce([self._begun(row, k, begun) for k, row in enumerate(self.rows)]))
+
+    def _begun(self, row: Row, number: int, begun: NDArray[np.intp]) -> Column:
+        stages, tables = begun.shape[1] - 1, row.tables
         stage = np.arange(stages)
 
         def chosen(table: Column) -> Column:
             return np.asarray(table[np.minimum(stage, len(table) - 1), begun[:, :-1], begun[:, 1:]])
 
-        behind = self._least_behind[stages, begun[:, -1]] + 2 * self.links[stages - 1 :].sum()
-        makespan = prefix_bounds(self.order, chosen(tables.forward), chosen(tables.backward), behind, self.links)
+        behind = self._least_behind[number][stages, begun[:, -1]] + 2 * row.links[stages - 1 :].sum()
+        makespan = prefix_bounds(row.order, chosen(tables.forward), chosen(tables.backward), behind, row.links)
         body = makespan + chosen(tables.gradient)[:, 0]
         body = body + chosen(tables.optimizer).max(axis=1) + chosen(tables.gather).max(axis=1)
-        return np.asarray((step.straggler * body + step.calibration.step_seconds) * (1 - ROUNDING))
+        return np.asarray((self.straggler * body + self.overhead) * (1 - ROUNDING))
 
     @cached_property
-    def _least_behind(self) -> Column:
-        """[stages + 1, items + 1]: the least load of the stages from j on that hold the items from s on."""
-        load = np.where(self.allowed, self.tables.forward + self.tables.backward, np.inf)
-        return least_sums(load)[1]
+    def _least_behind(self) -> list[Column]:
+        """Of each row, [stages + 1, items + 1]: the least load of the stages from j on that hold the items from s
+        on."""
+        return [least_sums(self._within(row.tables.forward + row.tables.backward))[1] for row in self.rows]
 
     def solve(self) -> Solution[NDArray[np.intp]]:
         """The best cut; ``shortfall`` the bytes a GPU lacks where none fits."""
-        listed = min(LISTED, OPERATIONS // self.order.kind.size)
-        partial = self._begun_bounds if self.order.kind.size <= BRANCHED else None
+        operations = sum(row.order.kind.size for row in self.rows)
+        listed = min(LISTED, OPERATIONS // operations)
+        partial = self._begun_bounds if operations <= BRANCHED else None
         solution = best_split(self.bounds, self.step_seconds, partial=partial, listed=listed)
         if solution.choice is not None:
             return solution
@@ -145,12 +208,13 @@ class Partition:
 
     def least_over_bytes(self) -> float:
         """The least peak of any cut less the capacity: negative where one fits with room to spare."""
-        start, end = np.indices(self.tables.over_bytes.shape[1:])
-        return lower_bound(np.where(end > start, self.tables.over_bytes, np.inf))
+        start, end = np.indices(self.allowed.shape[1:])
+        over = np.maximum.reduce([row.tables.over_bytes for row in self.rows])
+        return lower_bound(np.where(end > start, over, np.inf))
 
     def boundaries(self, split: NDArray[np.intp]) -> tuple[int, ...]:
         """A split of the items as boundaries of the whole chain."""
-        return (*(int(b) for b in split[:-1]), len(self.step.chain.types))
+        return (*(int(b) for b in split[:-1]), self.items)
 
 
 def stage_tables(step: StepModel, index: int) -> StageTables:

@@ -10,7 +10,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.flops import mfu
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.best_schedule import quick_order
 from planner.expert_training import ExpertLoads, check_loads, priced_model, renumber_all
 from planner.pricing import Pricing, calibration_for

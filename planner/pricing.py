@@ -25,7 +25,8 @@ from costmodels.expert_load import lightened
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from costmodels.sharding import Column
-from costmodels.step import StepModel, price_cut
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from costmodels.timeline import Order, makespan_bound
 from planner.best_schedule import (
     busy_bound,
@@ -246,14 +247,14 @@ class Pricing:
         if index not in self._partitions:
             while len(self._partitions) >= KEPT_PARTITIONS:
                 del self._partitions[next(iter(self._partitions))]
-            self._partitions[index] = Partition(self.step.take(np.array([index])), 0)
+            self._partitions[index] = Partition.of(self.step.take(np.array([index])), 0)
         return self._partitions[index]
 
     def best_boundaries(self, index: int) -> tuple[int, ...]:
         """The candidate's cut; where none fits in memory, the fastest all the same."""
         found = self.cut(index).boundaries
         if found is None and self.exact[index]:
-            free = Partition(self.step.take(np.array([index])), 0, memory=False)
+            free = Partition.of(self.step.take(np.array([index])), 0, memory=False)
             choice = free.solve().choice
             assert choice is not None  # without memory to respect there always is a cut
             found = free.boundaries(choice)

@@ -7,7 +7,7 @@ import numpy as np
 
 from costmodels.configuration import Configuration
 from costmodels.price import StepPrice
-from costmodels.step import price_step
+from costmodels.step_price import price_step
 from planner.plan import Plan
 from planner.plan.compact import expand
 from planner.plan.order import order_of

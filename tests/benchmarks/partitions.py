@@ -16,7 +16,7 @@ from costmodels.architecture import Attention, LayerKind, Mlp, Model
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Vocabulary
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.baselines import Baseline, baselines
 from planner.pricing import Pricing
 from planner.specs import load_cluster, load_model, make_job

@@ -10,7 +10,8 @@ from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.expert_load import LoadedMoe, expert_layers, lightened, loaded_model, without_load
-from costmodels.step import StepModel, price_step
+from costmodels.step import StepModel
+from costmodels.step_price import price_step
 from tests.machines import cluster, moe_model
 
 MACHINE = cluster(2, 4)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
 from costmodels.price import StepPrice
-from costmodels.step import StepModel, price_cut, price_step
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut, price_step
 from tests.bare import bare_calibration, bare_cluster
 from tests.machines import cluster, dense_model, moe_model
 

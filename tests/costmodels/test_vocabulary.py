@@ -14,7 +14,8 @@ from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job, Vocabulary
 from costmodels.operators import System
 from costmodels.sharding import padded_vocabulary
-from costmodels.step import StepModel, price_step
+from costmodels.step import StepModel
+from costmodels.step_price import price_step
 from costmodels.vocabulary import PASS_HOST_SECONDS, SplitVocabulary, split_vocabulary
 from planner.predict import predict
 from planner.readers.published.models import gpt_layer

@@ -8,7 +8,8 @@ import pytest
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.step import StepModel, price_cut
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from planner.baselines import Baseline, baselines, corrected_splits
 from planner.predict import predict
 from planner.pricing import Pricing

@@ -8,7 +8,8 @@ import pytest
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.step import StepModel, price_cut
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from costmodels.timeline import schedule_order
 from planner.best_schedule import hints, makespan_of_any_order, order_of_schedule, orders_in, schedule_problem
 from planner.exports import export

@@ -17,7 +17,8 @@ from costmodels.calibration import load_calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster, Link
 from costmodels.items import chain_of
-from costmodels.step import StepPrice, price_step
+from costmodels.price import StepPrice
+from costmodels.step_price import price_step
 from planner.predict import even_boundaries
 from planner.space import enumerate_space
 from tests.machines import cluster, dense_model, moe_model

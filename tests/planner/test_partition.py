@@ -9,13 +9,17 @@ import pytest
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.step import StepModel, price_cut
+from costmodels.ground import Ground, PipelineRow
+from costmodels.ground_step import GroundModel
+from costmodels.hardware import Link
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut
 from planner.partition import Partition, exactly_cut
 from planner.predict import predict
 from planner.solve import SolveOptions, solve
 from planner.splits import Split
 from planner.validate import validate
-from tests.machines import cluster, dense_model, mla, moe_model
+from tests.machines import H100, cluster, dense_model, mla, moe_model
 
 JOB = Job(global_batch=32, sequence_length=2048)
 MODELS = {
@@ -42,17 +46,17 @@ def every_cut(partition: Partition) -> list[tuple[int, ...]]:
 def test_tables_are_the_prices_of_every_cut_and_the_best_is_found(name: str, level: str, zero: int) -> None:
     """With ample memory, and with caps between the least and the greatest peak of any cut."""
     ample = model_of(name, level, zero)
-    cuts = every_cut(Partition(ample, 0))
-    peaks = [price_cut(ample, 0, Partition(ample, 0).boundaries(np.array(cut))).peak_bytes for cut in cuts[::7]]
+    cuts = every_cut(Partition.of(ample, 0))
+    peaks = [price_cut(ample, 0, Partition.of(ample, 0).boundaries(np.array(cut))).peak_bytes for cut in cuts[::7]]
     for memory in (None, np.quantile(peaks, 0.3), np.quantile(peaks, 0.8), min(peaks) * 0.93):
         step = model_of(name, level, zero, memory)
-        partition = Partition(step, 0)
+        partition = Partition.of(step, 0)
         best = np.inf
         for cut in cuts:
             price = price_cut(step, 0, partition.boundaries(np.array(cut)))
             over = [stage.memory.peak_bytes - step.cluster.capacity_bytes for stage in price.stages]
             stage = np.arange(4)
-            assert partition.tables.over_bytes[stage, cut[:-1], cut[1:]] == pytest.approx(over, rel=0, abs=1)
+            assert partition.rows[0].tables.over_bytes[stage, cut[:-1], cut[1:]] == pytest.approx(over, rel=0, abs=1)
             seconds = partition.step_seconds(np.array([cut]))[0]
             assert seconds == pytest.approx(price.step_seconds, rel=1e-12)
             if max(over) <= 0:
@@ -67,7 +71,7 @@ def test_tables_are_the_prices_of_every_cut_and_the_best_is_found(name: str, lev
 def test_what_no_cut_fits_lacks_is_exact() -> None:
     """Second method: the least peak of any cut, priced alone."""
     step = model_of("dense", "none", 0, 3e9)
-    partition = Partition(step, 0)
+    partition = Partition.of(step, 0)
     least = min(
         price_cut(step, 0, partition.boundaries(np.array(cut))).peak_bytes - step.cluster.capacity_bytes
         for cut in every_cut(partition)
@@ -175,3 +179,30 @@ def test_every_cut_holds_every_layer_once_and_in_order(split: Split, layers: int
         assert held == list(range(length))
         assert len(cut) == pp * vp + 1
         assert all(a < b for a, b in itertools.pairwise(cut))
+
+
+def test_cuts_over_unlike_rows_are_those_of_the_slowest_row() -> None:
+    """Two rows of unlike machines, edges and shares of the batch: every cut is priced on its own by
+    ``GroundModel``, and the best of all found."""
+    half = replace(H100, name="half", peak_flops={k: v / 2 for k, v in H100.peak_flops.items()}, memory_bytes=60e9)
+    new = cluster(nodes=4)
+    old, slow = replace(new, gpu=half), Link(bytes_per_second=1e9, latency_seconds=1e-5)
+    job = Job(global_batch=12, sequence_length=4096)
+    rows = (
+        PipelineRow(replicas=1, microbatches=8, machines=(0, 0, 1, 1), edges=(new.scale_out, slow, new.scale_out)),
+        PipelineRow(replicas=1, microbatches=4, machines=(1, 1, 1, 0), edges=(slow,) * 3),
+    )
+    ground = Ground(machines=(new, old), states=(new.scale_out, slow, slow, slow), rows=rows)
+    configuration = Configuration(tp=4, sp=1, pp=4, dp=2)
+    model = GroundModel(dense_model(layers=9), job, configuration, ground, [load_calibration(H100)] * 2)
+    partition = Partition.on(model)
+    cuts = every_cut(partition)
+    priced = [model.price(partition.boundaries(np.array(cut))) for cut in cuts]
+    for cut, price in zip(cuts, priced, strict=True):
+        seconds = float(partition.step_seconds(np.array([cut], dtype=np.intp))[0])
+        assert seconds == pytest.approx(price.step.step_seconds, rel=1e-12)
+        assert partition.bounds[np.arange(4), cut[:-1], cut[1:]].max() <= price.step.step_seconds
+    best = partition.solve()
+    assert best.status == "optimal"
+    fitting = [price.step.step_seconds for price in priced if price.over_bytes <= 0]
+    assert best.value == pytest.approx(min(fitting), rel=1e-12)

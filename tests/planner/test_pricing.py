@@ -14,7 +14,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.items import chain_of
 from costmodels.sharding import Column
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.partition import Partition
 from planner.pricing import Pricing
 from planner.space import enumerate_space
@@ -221,7 +221,7 @@ def test_what_follows_the_pipeline_counts_in_a_cut_and_in_its_bound() -> None:
     all cuts by their prices."""
     prices = by_hand(Configuration(pp=2, dp=4), parameters=(20, 10, 10), cluster=bare_cluster(up=15, memory=30))
     prices.step.__dict__["link_seconds"] = lambda index: np.zeros(1)
-    assert Partition(prices.step, 0).bounds[0, 0, 5] == pytest.approx(26 + 12 + 15 + 6, rel=1e-9)
+    assert Partition.of(prices.step, 0).bounds[0, 0, 5] == pytest.approx(26 + 12 + 15 + 6, rel=1e-9)
     every = {cut: price_cut(prices.step, 0, (0, cut, 6)).step_seconds for cut in range(1, 6)}
     assert every[5] == pytest.approx(59, rel=1e-9)
     assert every[3] == pytest.approx(52, rel=1e-9)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from costmodels.calibration import load_calibration
 from costmodels.configuration import PIPELINE_SCHEDULES, VOCABULARIES, Configuration, Job
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.plan import Plan, operations
 from planner.predict import predict
 from planner.pricing import Pricing

@@ -9,7 +9,8 @@ import pytest
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job, Vocabulary
-from costmodels.step import StepModel, price_cut, price_step
+from costmodels.step import StepModel
+from costmodels.step_price import price_cut, price_step
 from costmodels.vocabulary import split_vocabulary
 from planner.plan import Plan
 from planner.predict import predict

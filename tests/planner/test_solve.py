@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.recompute import EVERY
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.predict import predict
 from planner.pricing import Pricing, calibration_for
 from planner.solve import Progress, SolveOptions, solve

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from costmodels.calibration import load_calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.step import price_cut
+from costmodels.step_price import price_cut
 from planner.plan import Plan
 from planner.plan.strict import RecomputeLevel
 from planner.predict import IllegalConfiguration, predict

@@ -8,7 +8,7 @@ from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.calibration import load_calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster, Gpu, Link
-from costmodels.step import price_step
+from costmodels.step_price import price_step
 from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
 
 H100 = Gpu(

@@ -9,7 +9,7 @@ import pytest
 
 from costmodels.configuration import Job
 from costmodels.price import StepPrice
-from costmodels.step import price_step
+from costmodels.step_price import price_step
 from planner.plan import Plan, PlanError
 from planner.plan.writing import seal
 from planner.solve import SolveOptions, solve

@@ -1,0 +1,171 @@
+"""The step of a configuration whose stages stand on unlike machines, or whose links differ from pipeline to pipeline.
+
+Every row of pipelines runs its own schedule with the seconds of its own machines and edges. A stage's gradients are
+reduced once the last of its replicas has them, so that with rows b and stages s
+
+    step = (max_bs(end_bs + gradients_bs) + max_bs optimizer_bs + max_bs gather_bs) x straggler + overhead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from costmodels.architecture import Model
+from costmodels.calibration import Calibration
+from costmodels.columns import Columns
+from costmodels.configuration import Configuration, Job
+from costmodels.ground import Ground, edge_between, undominated
+from costmodels.hardware import Link
+from costmodels.placement import order_of, stage_of_chunk
+from costmodels.price import StepPrice
+from costmodels.sharding import Column
+from costmodels.step import Cut, StepModel, handover_seconds
+from costmodels.step_price import Pieces, assemble, pieces_of
+from costmodels.timeline import Order, Timeline, simulate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPrice:
+    """One row of pipelines: its step as though no other were slower, except that gradients wait for all."""
+
+    row: int
+    step: StepPrice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundPrice:
+    """``step``: the slowest row's. ``rows``: every row that may be the slowest. ``over_bytes``: the largest of the
+    peaks less the capacity of their machines; no more than 0 where all fit."""
+
+    step: StepPrice
+    rows: tuple[RowPrice, ...]
+    over_bytes: float
+
+
+class GroundModel:
+    """Prices of ``configuration`` on ``ground``; ``calibrations`` are of its machines, one each.
+
+    Raises ``ValueError`` with all problems where the configuration cannot stand there.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        job: Job,
+        configuration: Configuration,
+        ground: Ground,
+        calibrations: Sequence[Calibration],
+    ) -> None:
+        if problems := ground.problems(configuration, job):
+            raise ValueError("; ".join(problems))
+        self.model, self.job, self.configuration, self.ground = model, job, configuration, ground
+        self.calibrations = tuple(calibrations)
+        columns = Columns.of([configuration])
+        self._machines = [
+            StepModel(model, machine, job, calibration, columns)
+            for machine, calibration in zip(ground.machines, self.calibrations, strict=True)
+        ]
+        self._steps: dict[tuple[int, Link, int], StepModel] = {}
+        self.stage_of_chunk = stage_of_chunk(configuration)
+
+    @cached_property
+    def slow_rows(self) -> list[int]:
+        """Rows that may be the slowest."""
+        return undominated(self.ground.rows)
+
+    def steps(self, row: int) -> list[StepModel]:
+        """[pp]: the prices of each stage of a row, as though all stages stood where that one does."""
+        own = self.ground.rows[row]
+        return [
+            self._step(machine, link, own.microbatches)
+            for machine, link in zip(own.machines, self.ground.states, strict=True)
+        ]
+
+    def _step(self, machine: int, link: Link, microbatches: int) -> StepModel:
+        key = (machine, link, microbatches)
+        if key not in self._steps:
+            alike = self._machines[machine]
+            step = alike if link == alike.cluster.scale_out else alike.reducing_over(link)
+            self._steps[key] = step.of_microbatches(microbatches).running(self.order(microbatches))
+        return self._steps[key]
+
+    def order(self, microbatches: int) -> Order:
+        return order_of(self.configuration, microbatches)
+
+    def links(self, row: int) -> Column:
+        """[pp x vp - 1]: seconds to hand one micro-batch from each chunk to the next."""
+        own, stage = self.ground.rows[row], self.stage_of_chunk
+        found = np.zeros(len(stage) - 1)
+        for c, (here, there) in enumerate(zip(stage[:-1].tolist(), stage[1:].tolist(), strict=True)):
+            if here != there:
+                edge = own.edges[edge_between(here, there, self.configuration.pp)]
+                found[c] = self._handed_over(own.machines[here], edge)[c]
+        return found
+
+    def _handed_over(self, machine: int, edge: Link) -> Column:
+        if (machine, edge) not in self._handovers:
+            cluster = replace(self.ground.machines[machine], scale_out=edge)
+            self._handovers[machine, edge] = handover_seconds(
+                self.configuration, self.model, self.job, cluster, self.calibrations[machine]
+            )
+        return self._handovers[machine, edge]
+
+    @cached_property
+    def _handovers(self) -> dict[tuple[int, Link], Column]:
+        return {}
+
+    @cached_property
+    def straggler(self) -> float:
+        return max(step.straggler for step in self._machines)
+
+    @cached_property
+    def overhead(self) -> float:
+        """Seconds of a step that nothing shortens, of the slowest machine."""
+        return max(calibration.step_seconds for calibration in self.calibrations)
+
+    def pieces(self, row: int, cut: Cut) -> Pieces:
+        """What the stages of a row take and hold under ``cut``."""
+        found: dict[int, Pieces] = {}
+        parts = []
+        for step in self.steps(row):
+            if id(step) not in found:
+                found[id(step)] = pieces_of(step, 0, cut)
+            parts.append(found[id(step)])
+        return Pieces.by_stage(parts, self.stage_of_chunk)
+
+    def timeline(self, row: int, pieces: Pieces) -> Timeline:
+        order, links = self.order(self.ground.rows[row].microbatches), self.links(row)
+        input_grad = pieces.recompute + pieces.input_grad
+        if order.splits_backward:
+            return simulate(order, pieces.forward, input_grad, links, None, pieces.weight_grad)
+        return simulate(order, pieces.forward, input_grad + pieces.weight_grad, links)
+
+    def price(self, cut: Cut) -> GroundPrice:
+        """The step with the chain cut at ``cut``, as ``costmodels.step_price.price_step`` has it."""
+        pieces = {row: self.pieces(row, cut) for row in self.slow_rows}
+        timelines = {row: self.timeline(row, own) for row, own in pieces.items()}
+        optimizer = max(float(own.optimizer.max()) for own in pieces.values())
+        gather = max(float(own.gather.max()) for own in pieces.values())
+        rows, over = [], []
+        for row, own in pieces.items():
+            price = assemble(
+                own,
+                timelines[row],
+                stage_of_chunk=self.stage_of_chunk,
+                links=self.links(row),
+                microbatches=self.ground.rows[row].microbatches,
+                synchronised_seconds=float((timelines[row].device_end_seconds + own.gradient).max()),
+                optimizer_seconds=optimizer,
+                parameter_seconds=gather,
+                straggler=self.straggler,
+                step_seconds=self.overhead,
+            )
+            rows.append(RowPrice(row=row, step=price))
+            over += [
+                memory.peak_bytes - self.ground.machines[machine].capacity_bytes
+                for memory, machine in zip(own.memory, self.ground.rows[row].machines, strict=True)
+            ]
+        slowest = max(rows, key=lambda one: one.step.step_seconds)
+        return GroundPrice(step=slowest.step, rows=tuple(rows), over_bytes=max(over))
