@@ -73,7 +73,7 @@ class GroundModel:
     @cached_property
     def slow_rows(self) -> list[int]:
         """Rows that may be the slowest."""
-        return undominated(self.ground.rows)
+        return undominated(self.ground)
 
     def steps(self, row: int) -> list[StepModel]:
         """[pp]: the prices of each stage of a row, as though all stages stood where that one does."""

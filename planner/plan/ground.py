@@ -1,5 +1,7 @@
 """What the stages of a plan stand on, where nodes or the links between them differ."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -7,7 +9,9 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.ground import Ground, PipelineRow
-from costmodels.hardware import Cluster, Link
+from costmodels.ground_step import GroundPrice
+from costmodels.hardware import Link
+from planner.plan.cluster import ClusterInput
 from planner.plan.prediction import FigureSource
 from planner.plan.strict import Amount, Index, Strict
 
@@ -33,23 +37,51 @@ class PlanGround(Strict):
     """
 
     kind: Literal["links", "groups"]
-    machines: tuple[Cluster, ...]
+    machines: tuple[ClusterInput, ...]
     figures: dict[Index, OwnFigures] | None = None
     states: tuple[Link, ...]
     rows: tuple[PipelineRow, ...]
     row_seconds: tuple[Amount, ...]
     shown: Index
 
+    @classmethod
+    def of(
+        cls,
+        kind: Literal["links", "groups"],
+        ground: Ground,
+        price: GroundPrice,
+        calibrations: Sequence[Calibration],
+    ) -> "PlanGround":
+        """``price`` is that of ``ground``, covered rows counted with others; ``calibrations`` of its machines, of which
+        the first is the plan's own."""
+        others = {k: figures for k, figures in enumerate(calibrations) if figures.name != calibrations[0].name}
+        return cls(
+            kind=kind,
+            machines=tuple(ClusterInput.of(machine) for machine in ground.machines),
+            figures={
+                k: OwnFigures(
+                    name=own.name, figures={name: FigureSource(**asdict(one)) for name, one in own.figures.items()}
+                )
+                for k, own in others.items()
+            }
+            or None,
+            states=ground.states,
+            rows=ground.rows,
+            row_seconds=tuple(one.step.step_seconds for one in price.rows),
+            shown=next(one.row for one in price.rows if one.step is price.step),
+        )
+
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if value is not None}
 
     def ground(self) -> Ground:
-        return Ground(machines=self.machines, states=self.states, rows=self.rows)
+        machines = tuple(machine.cluster() for machine in self.machines)
+        return Ground(machines=machines, states=self.states, rows=self.rows)
 
     def capacity_bytes(self, stage: int) -> float:
         """Of each GPU of a stage of the row that is shown."""
-        return self.machines[self.rows[self.shown].machines[stage]].capacity_bytes
+        return self.machines[self.rows[self.shown].machines[stage]].cluster().capacity_bytes
 
     def mean_peak_flops(self, job: Job) -> float:
         """Dense peak of a GPU of the job at its precision, in the mean over all pipelines and stages."""

@@ -1,7 +1,7 @@
 """Plans of several shapes, priced by the cost model, their certificates written by hand."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
@@ -12,8 +12,7 @@ from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Gpu, Link
 from costmodels.step_price import price_step
 from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
-from planner.plan.ground import OwnFigures, PlanGround
-from planner.plan.prediction import FigureSource
+from planner.plan.ground import PlanGround
 
 H100 = Gpu(
     name="h100-sxm-80gb",
@@ -249,16 +248,7 @@ def unlike_ground() -> Plan:
         pruned={},
         alternatives=[],
     )
-    figures = {name: FigureSource(**asdict(figure)) for name, figure in calibrations[1].figures.items()}
-    section = PlanGround(
-        kind="groups",
-        machines=ground.machines,
-        figures={1: OwnFigures(name=calibrations[1].name, figures=figures)},
-        states=ground.states,
-        rows=ground.rows,
-        row_seconds=tuple(one.step.step_seconds for one in price.rows),
-        shown=next(one.row for one in price.rows if one.step == price.step),
-    )
+    section = PlanGround.of("groups", ground, price, calibrations)
     arguments = (new, LLAMA_8B, job, calibrations[0], configuration, cut, price.step, certificate)
     return build_plan(*arguments, ground=section)
 
