@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from planner.cli.summary import summarize
 from planner.plan import Plan, PlanError, diff_plans, with_hosts, with_order
 from planner.validate import validate
 from tests.planner.plan import samples
@@ -54,3 +55,23 @@ def test_a_mapping_that_does_not_fit_is_refused(hosts: Any, gpus: Any, message: 
 def test_what_is_no_host_name_is_refused_with_its_key(hosts: Any) -> None:
     with pytest.raises(PlanError, match=r"ranks\.hosts"):
         with_hosts(plan(), hosts)
+
+
+def test_a_difference_counts_the_hosts_that_moved() -> None:
+    before, after = with_hosts(plan(), ["n1", "n2", "n3", "n4"]), with_hosts(plan(), ["n2", "n1", "n3", "n4"])
+    assert "/ranks/hosts: ['n1', 'n2', 'n3', 'n4'] -> ['n2', 'n1', 'n3', 'n4'] (2 of 4 differ)" in str(
+        diff_plans(before, after)
+    )
+    assert "/ranks/hosts: absent -> ['n1', 'n2', 'n3', 'n4']\n" in f"{diff_plans(plan(), before)}\n"
+
+
+def test_the_summary_names_hosts_gpus_and_an_order_of_ranks_of_its_own() -> None:
+    mapped = with_hosts(plan(), NAMES, list(range(7, -1, -1)))
+    assert "hosts in the order of ranks: n3, n1, n4, n2\n  GPUs of each host in the order 7,6,5" in summarize(mapped)
+    assert "ranks counted tp-cp-pp-dp, etp-ep-pp-edp for experts" in summarize(with_order(plan(), "tp-cp-pp-dp"))
+    assert "hosts in the order of ranks: n[1-4]\n  GPUs in an order of their own on 1 host\n" in summarize(
+        with_hosts(plan(), "n[1-4]", {"n2": list(range(7, -1, -1))})
+    )
+    many = with_hosts(samples.thousands_of_gpus(), [f"n{i}" for i in range(2048)])
+    assert "ranks: n0, n1, n2, n3, ... n2047 (2,048)\n" in summarize(many)
+    assert not any(word in summarize(plan()) for word in ("hosts in", "ranks counted", "GPUs of each"))
