@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
 
 from costmodels.configuration import Configuration, PipelineSchedule, Vocabulary
 from costmodels.timeline import Placement
@@ -62,7 +62,7 @@ def _hostlist(text: str) -> str:
     return text
 
 
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(_host), WithJsonSchema({"type": "string", "pattern": f"^{_HOST.pattern}$"})]
 Hostlist = Annotated[str, AfterValidator(_hostlist)]
 """Slurm's short form of many names (``planner.readers.hostlist``)."""
 
