@@ -186,7 +186,7 @@ def test_a_device_mesh_has_the_groups_of_the_plan(name: str, tmp_path: Path) -> 
 def test_a_mesh_follows_a_launcher_that_sorted_the_hosts(tmp_path: Path) -> None:
     """The launcher's rank r runs on host r // 8 of the sorted names; its groups are those of the plan's rank there."""
     names = ["n3", "n1", "n4", "n2"]
-    plan = with_hosts(samples.folded_experts(), names)
+    plan = with_hosts(samples.experts_and_prediction_layer(), names)  # a stage is two hosts
     load_mesh, launched = loader(plan, tmp_path), sorted(names)
 
     def of_the_launcher(rank: int) -> int:

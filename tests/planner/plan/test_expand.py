@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from planner.plan import Plan, coordinates, groups, operations, with_hosts, with_order
+from tests.planner.exports import plans
 from tests.planner.plan import samples
 
 PIPELINED = (samples.interleaved_dense, samples.experts_and_prediction_layer, samples.single_stage_windowed)
@@ -34,6 +35,7 @@ def test_coordinates_and_groups_are_those_of_the_rank_table(sample: Any, axes: t
 
 
 ORDERED = (
+    (plans.experts_plan(cp=2, dp=4), ("etp", "ep", "edp", "pp")),
     # tp-cp-pp-dp; a dense model, experts on etp ep = tp cp ranks in a row
     (with_order(samples.interleaved_dense(), "tp-cp-pp-dp"), ("tp", "cp", "pp", "dp")),
     (samples.folded_experts(ep=2), ("tp", "cp", "pp", "dp")),
@@ -42,7 +44,7 @@ ORDERED = (
 
 
 @pytest.mark.parametrize(("plan", "axes"), ORDERED)
-def test_pipelines_on_consecutive_ranks(plan: Plan, axes: tuple[str, ...]) -> None:
+def test_orders_and_context_parallelism(plan: Plan, axes: tuple[str, ...]) -> None:
     test_coordinates_and_groups_are_those_of_the_rank_table(lambda: plan, axes)
 
 
