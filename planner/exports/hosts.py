@@ -5,8 +5,8 @@ from planner.plan import Plan
 from planner.plan.mapping import host_names
 
 ORDERED_GPUS = (
-    "local ranks take GPUs in an order of their own: export to cuda-visible-devices too, and source it in every process "
-    "(launchers set the variable as well) before CUDA starts"
+    "local ranks take GPUs in an order of their own: export to cuda-visible-devices too, and source it in every "
+    "process before CUDA starts (launchers set the variable as well)"
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from costmodels.configuration import Configuration, Job
 from planner.exports import export
-from planner.plan import Plan, groups, with_hosts, with_order
+from planner.plan import Plan, coordinates, groups, with_hosts, with_order
 from planner.plan.expand import DENSE_AXES, GroupKind
 from tests.consumers.required import need_consumer
 from tests.planner.plan import samples
@@ -185,7 +185,7 @@ def test_a_device_mesh_has_the_groups_of_the_plan(name: str, tmp_path: Path) -> 
 
 def test_a_mesh_follows_a_launcher_that_sorted_the_hosts(tmp_path: Path) -> None:
     """The launcher's rank r runs on host r // 8 of the sorted names; its groups are those of the plan's rank there."""
-    names = ["n3", "n1", "n4", "n2"]
+    names = ["n2", "n3", "n1", "n4"]  # no exchange of pairs: its inverse is another
     plan = with_hosts(samples.experts_and_prediction_layer(), names)  # a stage is two hosts
     load_mesh, launched = loader(plan, tmp_path), sorted(names)
 
@@ -196,5 +196,6 @@ def test_a_mesh_follows_a_launcher_that_sorted_the_hosts(tmp_path: Path) -> None
         with world(of_the_launcher(rank), 32):
             mesh = load_mesh("dense", "cpu", launched)
             for kind in mesh.mesh_dim_names:
+                assert mesh.get_local_rank(kind) == getattr(coordinates(plan, rank), kind)
                 found = dist.get_process_group_ranks(mesh.get_group(kind))
                 assert sorted(found) == sorted(of_the_launcher(other) for other in groups(plan, kind, rank))
