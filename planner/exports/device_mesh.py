@@ -1,8 +1,9 @@
 """Rank tensors for torch's ``DeviceMesh`` (2.13): of the dense axes, and of the experts' where the model has any.
 
 ``device_mesh.json`` holds both with their ``mesh_dim_names``; ``device_mesh.py`` makes meshes of them. The experts'
-tensor has the same ranks in every stage, counted as ``planner.plan.parallelism.Ranks`` says. Ranks are the plan's:
-the launcher counts hosts as the plan does, or ``launched`` says how it did.
+tensor has the same ranks in every stage, counted as ``planner.plan.parallelism.Ranks`` says. Ranks are the plan's, so
+the launcher has to count hosts as the plan does (``hostfile``, ``slurm``). Permuting the tensor instead would not do:
+torch counts the ranks of a group in ascending order, and a rank's place in its group would not be its coordinate.
 """
 
 import json
@@ -12,7 +13,6 @@ import numpy as np
 
 from planner.plan import Plan
 from planner.plan.expand import GroupKind, axes_of
-from planner.plan.mapping import host_names
 
 DENSE: tuple[GroupKind, ...] = ("pp", "dp", "cp", "tp")
 EXPERTS: tuple[GroupKind, ...] = ("pp", "edp", "ep", "etp")
@@ -26,30 +26,20 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 
 
-def load_mesh(which="dense", device_type="cuda", launched=None):
-    """The mesh of the "dense" axes (pp, dp, cp, tp) or of the "experts" (pp, edp, ep, etp).
-
-    launched: the plan's hosts in the order in which the launcher counted them, e.g. sorted, as torchrun's c10d
-    rendezvous does; None where it kept the plan's order.
-    """
-    document = json.loads(Path(__file__).with_name("device_mesh.json").read_text())
-    ranks = torch.tensor(document[which]["mesh"])
-    if launched is not None:
-        each = document["gpus_per_node"]
-        position = torch.tensor([list(launched).index(host) for host in document["hosts"]])
-        ranks = position[ranks // each] * each + ranks % each
-    return DeviceMesh(device_type, ranks, mesh_dim_names=tuple(document[which]["mesh_dim_names"]))
+def load_mesh(which="dense", device_type="cuda"):
+    """The mesh of the "dense" axes (pp, dp, cp, tp) or of the "experts" (pp, edp, ep, etp)."""
+    found = json.loads(Path(__file__).with_name("device_mesh.json").read_text())[which]
+    return DeviceMesh(device_type, torch.tensor(found["mesh"]), mesh_dim_names=tuple(found["mesh_dim_names"]))
 '''
 
 
 def files(plan: Plan) -> dict[str, str]:
     dense = dense_ranks(plan)
-    sizes, hosts = plan.ranks.sizes, host_names(plan.ranks)
+    sizes = plan.ranks.sizes
     document: dict[str, Any] = {"dense": {"mesh_dim_names": DENSE, "mesh": dense.tolist()}}
     if plan.model().is_moe:
         ranks = dense.reshape([sizes[axis] for axis in EXPERTS])
         document["experts"] = {"mesh_dim_names": EXPERTS, "mesh": ranks.tolist()}
-    document |= {"gpus_per_node": plan.ranks.gpus_per_node, **({"hosts": hosts} if hosts else {})}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
     return {"device_mesh.json": f"{{\n{lines}\n}}\n", "device_mesh.py": SCRIPT}
 
