@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
 from planner.cli.prediction import spread_lines
+from planner.plan.mapping import host_names
 
 if TYPE_CHECKING:
     from costmodels.configuration import Job
@@ -39,8 +40,25 @@ def _heading(plan: "Plan") -> str:
             "",
             f"  {configuration_line(parallel)}",
             f"  {_counted(parallel.microbatches, 'micro-batch', 'es')} per pipeline, {plan.schedule.name}",
+            *_mapping(plan),
         ]
     )
+
+
+def _mapping(plan: "Plan") -> Iterator[str]:
+    """Where the ranks stand, as far as it is not the order of the cluster."""
+    ranks = plan.ranks
+    if ranks.order != "tp-cp-dp-pp":
+        yield f"  ranks counted {ranks.order}, {ranks.expert_order} for experts"
+    names = host_names(ranks)
+    if names is not None:
+        few = ", ".join(names if len(names) <= 8 else (*names[:4], f"... {names[-1]} ({len(names):,})"))
+        shown = ranks.hosts if isinstance(ranks.hosts, str) else few
+        yield f"  hosts in the order of ranks: {shown}"
+    if isinstance(ranks.local_gpus, dict):
+        yield f"  GPUs in an order of their own on {_counted(len(ranks.local_gpus), 'host')}"
+    elif ranks.local_gpus is not None:
+        yield f"  GPUs of each host in the order {','.join(map(str, ranks.local_gpus))}"
 
 
 def _skipping(plan: "Plan") -> Iterator[str]:

@@ -23,7 +23,7 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
     module = import_module(f"planner.exports.{target_named(target).module}")
     if faults := _faults(plan):
         raise ExportRefused(target, faults)
-    if plan.skip is not None:
+    if plan.skip is not None and not TARGETS[target].only_places:
         raise ExportRefused(target, [_skipping(plan.skip, target, len(plan.stages))])
     files: dict[str, str] = module.files(plan)
     return files

@@ -3,16 +3,19 @@
 Nothing here builds a list over all ranks; every answer costs what it returns.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from costmodels.architecture import Moe
 from costmodels.timeline import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, simulate
 from planner.plan.document import Plan
+from planner.plan.mapping import gpu_order, host_names
 from planner.plan.order import order_of
+from planner.plan.parallelism import RankOrder, Ranks
 
 GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
 Pass = Literal["forward", "backward", "input_grad", "weight_grad"]
@@ -23,15 +26,19 @@ KINDS: dict[int, Pass] = {
     WEIGHT_GRAD: "weight_grad",
 }
 DENSE_AXES: tuple[GroupKind, ...] = ("tp", "cp", "dp", "pp")
-EXPERT_AXES: tuple[GroupKind, ...] = ("etp", "ep", "edp", "pp")
+OF_A_STAGE: tuple[GroupKind, ...] = ("tp", "cp", "dp")
+OF_A_STAGE_EXPERT: tuple[GroupKind, ...] = ("etp", "ep", "edp")
+"""What counts the ranks of a stage, fastest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankPlacement:
-    """Where a rank runs and what it holds. ``layers`` are [first, end) runs of decoder layers."""
+    """Where a rank runs and what it holds. ``node`` counts hosts in the order of ranks; ``host`` is its name, where
+    the plan has one; ``local_gpu`` the GPU there. ``layers`` are [first, end) runs of decoder layers."""
 
     rank: int
     node: int
+    host: str | None
     local_gpu: int
     tp: int
     cp: int
@@ -56,15 +63,23 @@ class Operation:
     end_seconds: float
 
 
+def axes_of(order: RankOrder) -> tuple[GroupKind, ...]:
+    """The axes of an order of ranks, fastest first."""
+    return cast(tuple[GroupKind, ...], tuple(order.split("-")))
+
+
 def coordinates(plan: Plan, rank: int) -> RankPlacement:
     """Place of ``rank`` in 0..world_size-1; ``ValueError`` for another."""
-    own = {**_decode(plan, rank, EXPERT_AXES), **_decode(plan, rank, DENSE_AXES)}
+    own = _decode(plan.ranks, rank)
     chunks = plan.stages[own["pp"]].chunks
-    node, local_gpu = divmod(rank, plan.ranks.gpus_per_node)
+    node, local_rank = divmod(rank, plan.ranks.gpus_per_node)
+    names = host_names(plan.ranks)
+    host = None if names is None else names[node]
     return RankPlacement(
         rank=rank,
         node=node,
-        local_gpu=local_gpu,
+        host=host,
+        local_gpu=gpu_order(plan.ranks, host)[local_rank],
         stage=own["pp"],
         chunks=tuple(chunk.chunk for chunk in chunks),
         layers=tuple(chunk.layers for chunk in chunks if chunk.layers is not None),
@@ -84,7 +99,7 @@ def experts(plan: Plan, layer: int, rank: int) -> tuple[int, ...]:
     if not isinstance(block, Moe):
         raise ValueError(f"layer {layer}: the model has no experts there")
     each = block.experts // plan.ranks.sizes["ep"]
-    first = _decode(plan, rank, EXPERT_AXES)["ep"] * each
+    first = _decode(plan.ranks, rank)["ep"] * each
     placed = plan.experts
     if placed is None or layer not in placed.layers:
         return tuple(range(first, first + each))
@@ -93,22 +108,40 @@ def experts(plan: Plan, layer: int, rank: int) -> tuple[int, ...]:
 
 def groups(plan: Plan, kind: GroupKind, rank: int) -> tuple[int, ...]:
     """Ranks of the ``kind`` group that ``rank`` belongs to, in group order."""
-    axes = DENSE_AXES if kind in DENSE_AXES else EXPERT_AXES
-    stride = 1
-    for axis in axes[: axes.index(kind)]:
-        stride *= plan.ranks.sizes[axis]
-    first = rank - _decode(plan, rank, axes)[kind] * stride
-    return tuple(range(first, first + stride * plan.ranks.sizes[kind], stride))
+    own, encode = _decode(plan.ranks, rank), _encode if kind in DENSE_AXES else _encode_experts
+    return tuple(encode(plan.ranks, {**own, kind: index}) for index in range(plan.ranks.sizes[kind]))
 
 
-def _decode(plan: Plan, rank: int, axes: tuple[GroupKind, ...]) -> dict[str, int]:
-    if not 0 <= rank < plan.ranks.world_size:
-        raise ValueError(f"rank {rank}: the plan has ranks 0 to {plan.ranks.world_size - 1}")
-    found: dict[str, int] = {}
-    rest = rank
+def _decode(ranks: Ranks, rank: int) -> dict[GroupKind, int]:
+    """All coordinates: the dense ones by the order of ranks, the experts' by the rank's place in its stage."""
+    if not 0 <= rank < ranks.world_size:
+        raise ValueError(f"rank {rank}: the plan has ranks 0 to {ranks.world_size - 1}")
+    found = _digits(ranks, axes_of(ranks.order), rank)
+    return found | _digits(ranks, OF_A_STAGE_EXPERT, _number(ranks, OF_A_STAGE, found))
+
+
+def _encode(ranks: Ranks, own: Mapping[GroupKind, int]) -> int:
+    return _number(ranks, axes_of(ranks.order), own)
+
+
+def _encode_experts(ranks: Ranks, own: Mapping[GroupKind, int]) -> int:
+    in_stage = _number(ranks, OF_A_STAGE_EXPERT, own)
+    return _encode(ranks, {"pp": own["pp"], **_digits(ranks, OF_A_STAGE, in_stage)})
+
+
+def _digits(ranks: Ranks, axes: Sequence[GroupKind], number: int) -> dict[GroupKind, int]:
+    """``number`` in mixed radix, the first axis fastest."""
+    found: dict[GroupKind, int] = {}
     for axis in axes:
-        rest, found[axis] = divmod(rest, plan.ranks.sizes[axis])
+        number, found[axis] = divmod(number, ranks.sizes[axis])
     return found
+
+
+def _number(ranks: Ranks, axes: Sequence[GroupKind], digits: Mapping[GroupKind, int]) -> int:
+    number = 0
+    for axis in reversed(axes):
+        number = number * ranks.sizes[axis] + digits[axis]
+    return number
 
 
 def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:

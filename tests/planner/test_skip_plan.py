@@ -5,7 +5,7 @@ import pytest
 from costmodels.configuration import Job
 from planner import SolveOptions, load_cluster, load_model, solve
 from planner.exports import TARGETS, ExportRefused, export
-from planner.plan import Plan
+from planner.plan import Plan, with_hosts
 from planner.skip_pins import skip_pins
 from planner.skip_plan import problem_of, with_skipping
 from planner.specs.errors import SpecError
@@ -59,7 +59,11 @@ def test_a_plan_with_the_section_survives_a_file_and_one_without_has_no_key(plan
     assert list(plan.to_json()).index("skip") == list(plan.to_json()).index("schedule") + 1
 
 
-@pytest.mark.parametrize("target", TARGETS)
+def test_where_ranks_run_is_exported_whatever_they_skip(plan: Plan) -> None:
+    assert export(with_hosts(plan, "n[1-8]"), "slurm") == export(with_hosts(llama_plan(), "n[1-8]"), "slurm")
+
+
+@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if not target.only_places])
 def test_every_target_refuses_skipped_stages_by_name(plan: Plan, target: str) -> None:
     with pytest.raises(ExportRefused) as error:
         export(plan, target)

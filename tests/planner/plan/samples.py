@@ -11,7 +11,7 @@ from costmodels.ground import Ground, PipelineRow
 from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Gpu, Link
 from costmodels.step_price import price_step
-from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
+from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan, with_order
 from planner.plan.ground import PlanGround
 
 H100 = Gpu(
@@ -214,6 +214,14 @@ def thousands_of_gpus() -> Plan:
     return make_plan(
         h100_cluster(2048), LLAMA_405B, Job(global_batch=2048, sequence_length=8192), (chosen, even_cut(128, 64))
     )
+
+
+@lru_cache
+def folded_experts(*, ep: int = 8) -> Plan:
+    """The plan of experts with others: tp 2 outside them and 1 inside, four stages, pipelines on consecutive ranks."""
+    chosen = Configuration(tp=2, sp=1, pp=4, dp=4, ep=ep, etp=1)
+    plan = make_plan(h100_cluster(4), LATENT_MOE, Job(global_batch=64, sequence_length=4096), (chosen, even_cut(18, 4)))
+    return with_order(plan, "tp-cp-pp-dp")
 
 
 @lru_cache
