@@ -8,7 +8,7 @@ from typing import Literal
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
-from costmodels.configuration import Job
+from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.expert_training import (
@@ -18,7 +18,7 @@ from planner.expert_training import (
     priced_model,
     renumber_all,
 )
-from planner.hosts.pricing import HostPricing, has_unlike_links
+from planner.hosts.pricing import HostPricing, check_placeable, has_unlike_links
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof, ScheduleProof
@@ -42,10 +42,10 @@ class SolveOptions:
     that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
-    order of operations of a plan whose schedule is ``best`` may be improved once it has won, ``host_seconds`` how long the
-    order of hosts whose links differ; ``seed`` is of these
-    improvement, nothing else draws random numbers. With ``skip_ratio`` every micro-batch skips about that share of the
-    winner's stages (``planner.skip_plan``), which needs one chunk a stage; ``skip_seconds`` is how long that is solved.
+    order of operations of a plan whose schedule is ``best`` may be improved once it has won, ``host_seconds`` how long
+    the order of its hosts where their links differ; ``seed`` is of both. With ``skip_ratio`` every micro-batch skips
+    about that share of the winner's stages (``planner.skip_plan``), which needs one chunk a stage; ``skip_seconds`` is
+    how long that is solved.
     """
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
@@ -170,8 +170,8 @@ def solve(
         experts=section,
         ground=pricing.section(best) if isinstance(pricing, HostPricing) else None,
     )
-    if isinstance(pricing, HostPricing):
-        plan = with_hosts(plan, pricing.hosts(best))
+    if isinstance(pricing, HostPricing) and (hosts := pricing.hosts(best)) is not None:
+        plan = with_hosts(plan, hosts)
     status = certificate.status
     if options.skip_ratio is not None:
         from planner.skip_plan import with_skipping
@@ -184,14 +184,10 @@ def solve(
 
 def _check_placeable(options: SolveOptions) -> None:
     """What is priced on equal links alone is refused where links differ."""
-    wanted = {"vocabulary": "whole", "schedule": None, **options.pins}
-    refused = []
-    if "vocabulary" in options.allow or wanted["vocabulary"] != "whole":
-        refused.append("a split vocabulary is priced on equal links alone; leave vocabulary whole, or out of --allow")
-    if wanted["schedule"] == "best":
-        refused.append("schedule=best makes orders for equal links alone; pin a named schedule")
-    if refused:
-        raise IllegalConfiguration(refused)
+    if "vocabulary" in options.allow:
+        raise IllegalConfiguration(["a split vocabulary is priced on equal links alone: leave it out of --allow"])
+    pinned = {name: value for name, value in options.pins.items() if name in ("vocabulary", "schedule")}
+    check_placeable(Configuration(**pinned))  # type: ignore[arg-type]
 
 
 def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:

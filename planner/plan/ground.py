@@ -33,7 +33,8 @@ class PlanGround(Strict):
     ``machines``, ``states`` and ``rows`` are those of ``costmodels.ground.Ground``; a row that another covers counts
     among its replicas. A machine's figures are ``inputs.calibration`` unless ``figures`` has its index.
     ``row_seconds``: the step with each row alone, but that all wait for its gradients; ``stages`` of the plan are those
-    of row ``shown``, the slowest. ``inputs.cluster`` has the job's nodes as though all were like ``machines[0]``.
+    of row ``shown``, the slowest. ``listed_seconds``: of ``links``, the step with the hosts as the cluster lists them.
+    ``inputs.cluster`` has the job's nodes as though all were like ``machines[0]``.
     """
 
     kind: Literal["links", "groups"]
@@ -43,6 +44,7 @@ class PlanGround(Strict):
     rows: tuple[PipelineRow, ...]
     row_seconds: tuple[Amount, ...]
     shown: Index
+    listed_seconds: Amount | None = None
 
     @classmethod
     def of(
