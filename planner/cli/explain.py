@@ -34,6 +34,7 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
+                "ranks": document.ranks,
                 "prediction": document.prediction,
                 "certificate": document.certificate,
                 "cuts": [

@@ -49,8 +49,8 @@ def _mapping(plan: "Plan") -> Iterator[str]:
     """Where the ranks stand, as far as it is not the order of the cluster."""
     ranks = plan.ranks
     if ranks.order != "tp-cp-dp-pp":
-        yield f"  ranks counted {ranks.order}, {ranks.expert_order} for experts"
-    names = host_names(ranks)
+        yield f"  ranks counted {ranks.order}, {ranks.expert_order} for experts; figures are of tp-cp-dp-pp"
+    names = host_names(plan)
     if names is not None:
         few = ", ".join(names if len(names) <= 8 else (*names[:4], f"... {names[-1]} ({len(names):,})"))
         shown = ranks.hosts if isinstance(ranks.hosts, str) else few

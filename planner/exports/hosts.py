@@ -12,7 +12,7 @@ ORDERED_GPUS = (
 
 def named_hosts(plan: Plan, target: str) -> tuple[str, ...]:
     """Names in the order of ranks; ``ExportRefused`` where the plan has none."""
-    names = host_names(plan.ranks)
+    names = host_names(plan)
     if names is None:
         raise ExportRefused(
             target,

@@ -63,7 +63,7 @@ def _experts(plan: Plan) -> dict[str, str]:
 
 def _hosts(plan: Plan) -> list[str]:
     """What the launcher has to do for ranks to stand where the plan puts them."""
-    names, found = host_names(plan.ranks), []
+    names, found = host_names(plan), []
     if names is not None:
         order = plan.ranks.hosts if isinstance(plan.ranks.hosts, str) else ",".join(names)
         found.append(f"hosts: Megatron takes ranks as they are launched; launch on {order} in this order (hostfile)")

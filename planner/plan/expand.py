@@ -73,7 +73,7 @@ def coordinates(plan: Plan, rank: int) -> RankPlacement:
     own = _decode(plan.ranks, rank)
     chunks = plan.stages[own["pp"]].chunks
     node, local_rank = divmod(rank, plan.ranks.gpus_per_node)
-    names = host_names(plan.ranks)
+    names = host_names(plan)
     host = None if names is None else names[node]
     return RankPlacement(
         rank=rank,

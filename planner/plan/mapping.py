@@ -44,9 +44,9 @@ def _with(plan: Plan, **changes: Any) -> Plan:
     return changed
 
 
-def host_names(ranks: Ranks) -> tuple[str, ...] | None:
+def host_names(plan: Plan) -> tuple[str, ...] | None:
     """Names of the hosts in the order of ranks; None where the plan gives none."""
-    return _expanded(ranks.hosts) if isinstance(ranks.hosts, str) else ranks.hosts
+    return _named(plan.ranks)
 
 
 def gpu_order(ranks: Ranks, host: str | None) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ def gpu_order(ranks: Ranks, host: str | None) -> tuple[int, ...]:
 
 def mapping_faults(ranks: Ranks) -> Iterator[tuple[str, str, object]]:
     """(key below ``ranks``, what would be right, what is there) of everything wrong with hosts and GPUs."""
-    names, gpus = host_names(ranks), ranks.local_gpus
+    names, gpus = _named(ranks), ranks.local_gpus
     if names is not None:
         if len(names) != ranks.nodes:
             yield "hosts", f"names each of the {ranks.nodes} nodes once", f"{len(names)} names"
@@ -74,6 +74,10 @@ def mapping_faults(ranks: Ranks) -> Iterator[tuple[str, str, object]]:
     for key, row in rows.items():
         if sorted(row) != list(range(ranks.gpus_per_node)):
             yield key, f"holds each of the GPUs 0 to {ranks.gpus_per_node - 1} once, in the order of local ranks", row
+
+
+def _named(ranks: Ranks) -> tuple[str, ...] | None:
+    return _expanded(ranks.hosts) if isinstance(ranks.hosts, str) else ranks.hosts
 
 
 @lru_cache(maxsize=8)

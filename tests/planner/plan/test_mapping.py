@@ -68,7 +68,9 @@ def test_a_difference_counts_the_hosts_that_moved() -> None:
 def test_the_summary_names_hosts_gpus_and_an_order_of_ranks_of_its_own() -> None:
     mapped = with_hosts(plan(), NAMES, list(range(7, -1, -1)))
     assert "hosts in the order of ranks: n3, n1, n4, n2\n  GPUs of each host in the order 7,6,5" in summarize(mapped)
-    assert "ranks counted tp-cp-pp-dp, etp-ep-pp-edp for experts" in summarize(with_order(plan(), "tp-cp-pp-dp"))
+    assert "ranks counted tp-cp-pp-dp, etp-ep-pp-edp for experts; figures are of tp-cp-dp-pp" in summarize(
+        with_order(plan(), "tp-cp-pp-dp")
+    )
     assert "hosts in the order of ranks: n[1-4]\n  GPUs in an order of their own on 1 host\n" in summarize(
         with_hosts(plan(), "n[1-4]", {"n2": list(range(7, -1, -1))})
     )
