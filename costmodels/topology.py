@@ -136,6 +136,11 @@ class Topology:
         return self._per_node("cards").astype(np.intp)
 
     @cached_property
+    def nominal_cards(self) -> Floats:
+        """[nodes]: bytes/s of a node's cards together, were nothing degraded or measured."""
+        return self._per_node("cards_bytes_per_second")
+
+    @cached_property
     def cards_bytes_per_second(self) -> Floats:
         """[nodes]: what a node's cards carry together; where links were measured, the most that its own attained."""
         return np.minimum(self._sound_cards, self._caps)
@@ -143,7 +148,7 @@ class Topology:
     @cached_property
     def _sound_cards(self) -> Floats:
         """The same if no node were degraded."""
-        nominal = self._per_node("cards_bytes_per_second")
+        nominal = self.nominal_cards
         if (attained := self._attained_nodes) is not None:
             outside = np.where(self._same_domain_matrix() | np.isinf(attained), 0.0, attained)
             most = np.maximum(outside.max(axis=0, initial=0.0), outside.max(axis=1, initial=0.0))
@@ -415,8 +420,7 @@ class Topology:
 
     @cached_property
     def _climbing(self) -> Floats:
-        nominal = np.minimum(self._per_node("cards_bytes_per_second"), self._caps)
-        return self.tree.climbing_bandwidths(nominal)
+        return self.tree.climbing_bandwidths(np.minimum(self.nominal_cards, self._caps))
 
     @cached_property
     def _climbing_latency(self) -> Floats:

@@ -73,7 +73,7 @@ class Factor:
         if self is not FULL_MODEL and not self.plainer and inputs == FULL_MODEL.without(request, choice):
             return None
         return predict(
-            inputs.cluster.cluster(),
+            inputs.cluster,
             request.model,
             inputs.job,
             inputs.choice,
