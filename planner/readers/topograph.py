@@ -16,11 +16,11 @@ from planner.readers.notes import Note
 from planner.specs.document import Document, Place, read_document, spelled
 from planner.specs.errors import refuse, shown
 
-_SWITCH_KEYS = ("name", "switches", "nodes", "capacity_blocks", "labels", "annotations", "attributes")
-_BLOCK_KEYS = ("name", "switch", "nodes", "labels", "annotations", "attributes", "type", "nvlink", "nvlink_domain")
-_NODE_KEYS = ("capacity_block", "type", "labels", "annotations", "attributes", "nvlink")
-_TOP = ("switches", "blocks", "capacity_blocks", "nodes", "topology")
-_SPEAKS_OF_DOMAIN = ("accelerator", "nvlink")
+_LABELS = ("annotations", "labels", "attributes")
+_SWITCH_KEYS = ("name", "switches", "nodes", "capacity_blocks", *_LABELS)
+_BLOCK_KEYS = ("name", "switch", "nodes", "type", "nvlink", *_LABELS)
+_NODE_KEYS = ("capacity_block", "type", "nvlink", *_LABELS)
+_TOP = ("switches", "blocks", "capacity_blocks", "nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class _Reading:
             entry = data or {}
             for unknown in (k for k in entry if k not in known):
                 self.note((*place, unknown), "is no key that is read here: passed over")
+            for labels in (k for k in _LABELS if isinstance(entry.get(k), dict)):
+                for label in entry[labels]:
+                    if key == "switches" or not _speaks_of_domain(str(label)):
+                        self.note((*place, labels, label), "is no accelerator domain: passed over")
             found.append(_Entry(name or str(entry.get("name") or ""), entry, place))
         return found
 
@@ -82,10 +86,10 @@ class _Reading:
     def domain(self, entry: _Entry) -> str | None:
         """The accelerator domain that labels, annotations, attributes or a key of its own name."""
         told = {str(k): v for k, v in entry.data.items() if not isinstance(v, dict | list)}
-        for key in ("annotations", "labels", "attributes"):
+        for key in _LABELS:
             labels = entry.data.get(key)
             told |= {str(k): v for k, v in labels.items()} if isinstance(labels, dict) else {}
-        return next((str(v) for k, v in told.items() if any(word in k for word in _SPEAKS_OF_DOMAIN)), None)
+        return next((str(v) for k, v in told.items() if _speaks_of_domain(k)), None)
 
 
 def read_topograph(path: str | Path) -> Fabric:
@@ -113,6 +117,10 @@ def read_topograph(path: str | Path) -> Fabric:
     if not fabric.nodes:
         refuse(str(path), "names no node")
     return fabric
+
+
+def _speaks_of_domain(key: str) -> bool:
+    return "accelerator" in key or "nvlink" in key
 
 
 def is_topograph(document: Document) -> bool:
@@ -150,6 +158,10 @@ def _switches(reading: _Reading, switches: list[_Entry], blocks: list[_Entry]) -
 def _blocks(reading: _Reading, blocks: list[_Entry], nodes: list[_Entry]) -> Iterator[Block]:
     """A block without a domain of its own has that of its nodes where all of them name the same."""
     of_node = {node.name: reading.domain(node) for node in nodes}
+    of_block = {name: block.name for block in blocks for name in reading.names(block, "nodes")}
+    for node in nodes:
+        if "capacity_block" in node.data and of_block.get(node.name) != node.data["capacity_block"]:
+            reading.note((*node.place, "capacity_block"), "does not list this node: passed over")
     for i, entry in enumerate(blocks):
         below = reading.names(entry, "nodes")
         shared = {of_node.get(name) for name in below}
