@@ -14,10 +14,10 @@ from planner.importing.links import NVLINK, RACK_LINK, is_rack, link_of, written
 from planner.importing.names import Names, names_of
 from planner.importing.node import Node, node_of
 from planner.importing.sources import Sources
+from planner.importing.switches import hostlist, switch_specs
 from planner.importing.wanted import Wanted
 from planner.readers.fabric import Block, Fabric
 from planner.readers.gpu_names import part_of_name
-from planner.readers.hostlist import compress_hostlist
 from planner.specs.errors import Problem, SpecError, shown
 from planner.specs.names import matching, meant
 
@@ -60,7 +60,7 @@ class _Draft:
         each = self.gpus_per_node()
         nodes = self.nodes()
         domain = self.domain(gpu, each, nodes)
-        link = self.intra_node(gpu, each, domain)
+        link = self.intra_node(gpu, each, nodes, domain)
         nics = self.nics(each, nodes, domain)
         if self.problems:
             raise SpecError(self.problems)
@@ -70,8 +70,11 @@ class _Draft:
             group["nvlink_domain"] = domain
         if nics:
             group["nics"] = nics
+            if self.node and self.node.nic_of_gpu and (nics["count"], each) == (self.node.nics, self.node.gpus):
+                group["nic_of_gpu"] = list(self.node.nic_of_gpu)
+                self.remarks.append(f"nic_of_gpu: the card nearest to each GPU ({self.node.source})")
         if self.named.nodes:
-            group["names"] = _hostlist(self.named.nodes)
+            group["names"] = hostlist(self.named.nodes)
         spec: dict[str, Any] = {
             "name": self.wanted.name or f"{nodes} x {each} x {group['gpu']}",
             "node_groups": [group],
@@ -165,13 +168,13 @@ class _Draft:
         self.remarks.append(f"nvlink_domain: blocks of {min(sizes)} nodes ({self.named.source})")
         return min(sizes) * each
 
-    def intra_node(self, gpu: Gpu | None, each: int, domain: int | None) -> object:
+    def intra_node(self, gpu: Gpu | None, each: int, nodes: int, domain: int | None) -> object:
         if (asked := self.wanted.intra_node) is not None:
             self.remarks.append("intra_node: --intra-node")
             return self.wanted.link(self.catalogue)
         if gpu is None:
             return ""
-        if is_rack(gpu) and (domain or 0) > each:
+        if is_rack(gpu) and nodes > 1 and domain != each:
             self.remarks.append(f"intra_node: {gpu.name} in racks")
             return RACK_LINK
         inside = best(self.figures, across=False)
@@ -238,21 +241,13 @@ class _Draft:
             self.remarks.append("nics: kind infiniband assumed (no figure depends on it); --nic-kind says otherwise")
         return {"count": count, "bandwidth": bandwidth, "kind": kind or "infiniband"}
 
-    def switches(self, fabric: Fabric, domain: int | None) -> list[dict[str, str]]:
-        """The tree as it stands; blocks as its leaves where there is no tree and they are no NVLink domains."""
-        if not fabric.switches and domain:
+    def switches(self, fabric: Fabric, domain: int | None) -> list[dict[str, Any]]:
+        """The tree; blocks as its leaves where there is no tree, unless they are NVLink domains."""
+        if domain and not fabric.switches:
             return []
-        if not fabric.switches:
-            self.remarks.append(f"topology: blocks as leaves of unknown links above ({self.named.source})")
-            return [
-                {"name": block.name, "nodes": compress_hostlist(block.nodes)} for block in fabric.blocks if block.nodes
-            ]
-        self.remarks.append(f"topology: {self.named.source}; no file tells oversubscription or uplinks")
-        found = []
-        for switch in fabric.switches:
-            below = {"switches": switch.switches, "nodes": switch.nodes}
-            found.append({"name": switch.name, **{key: compress_hostlist(held) for key, held in below.items() if held}})
-        return found
+        entries, remarks = switch_specs(fabric)
+        self.remarks += remarks
+        return entries
 
     def missing(self, option: str, question: str) -> None:
         self.wrong(option, question)
@@ -269,13 +264,6 @@ def _domain_sizes(blocks: Sequence[Block]) -> set[int]:
     for block in blocks:
         domains.setdefault(block.domain or f"block {block.name}", set()).update(block.nodes)
     return {len(nodes) for nodes in domains.values()}
-
-
-def _hostlist(names: Sequence[str]) -> str | list[str]:
-    try:
-        return compress_hostlist(names)
-    except ValueError:
-        return list(names)
 
 
 def _likely(hints: Sequence[str], catalogue: Catalogue) -> str:

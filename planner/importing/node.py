@@ -1,6 +1,7 @@
 """What files tell of one node: its GPUs, what joins them, its network cards."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from planner.importing.sources import Sources
 from planner.readers.gpu_names import part_of_device
@@ -8,11 +9,14 @@ from planner.readers.nccl_topology import NcclTopology
 from planner.readers.topo_m import TopoMatrix
 from planner.specs.errors import Problem, SpecError
 
+Nic = TypeVar("Nic")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """``nvlinks`` of each GPU to all others together, ``least_nvlinks`` to the one it has fewest to (0: some path is
-    PCIe). ``nics`` are the cards nearest to some GPU, ``far_nics`` the others. None: the file does not tell.
+    PCIe). ``nics`` are the cards nearest to some GPU, ``far_nics`` the others; ``nic_of_gpu`` the nearest of each GPU,
+    counted among ``nics``, where each has one. None: the file does not tell.
     """
 
     source: str
@@ -23,6 +27,7 @@ class Node:
     pci_bytes_per_second: float | None = None
     nics: int | None = None
     far_nics: tuple[str, ...] = ()
+    nic_of_gpu: tuple[int, ...] | None = None
     nic_bytes_per_second: float | None = None
     nic_kind: str | None = None
 
@@ -54,6 +59,7 @@ def node_of(sources: Sources) -> Node | None:
         nvlinks=matrix.nvlinks,
         least_nvlinks=matrix.least_nvlinks,
         nics=topology.nics or matrix.nics,
+        nic_of_gpu=topology.nic_of_gpu if topology.nics else matrix.nic_of_gpu,
     )
 
 
@@ -64,7 +70,8 @@ def _unlike(one: Node, other: Node) -> None:
 
 def _of_matrix(matrix: TopoMatrix) -> Node:
     rows = [list(matrix.nvlinks(gpu).values()) for gpu in matrix.gpus]
-    near = {nic for gpu in matrix.gpus for nic in matrix.nearest_nics(gpu)}
+    nearest = [matrix.nearest_nics(gpu) for gpu in matrix.gpus]
+    near = [nic for nic in matrix.nics if any(nic in of_gpu for of_gpu in nearest)]
     return Node(
         source=f"{matrix.file}, line {matrix.line}",
         gpus=len(matrix.gpus),
@@ -72,6 +79,7 @@ def _of_matrix(matrix: TopoMatrix) -> Node:
         least_nvlinks=tuple(min(row, default=0) for row in rows),
         nics=len(near) or None,
         far_nics=tuple(nic for nic in matrix.nics if nic not in near),
+        nic_of_gpu=_only(nearest, near),
     )
 
 
@@ -87,8 +95,8 @@ def _of_topology(topology: NcclTopology) -> Node:
         others = [other.bus_id for other in gpus if other.bus_id != gpu.bus_id]
         direct = topology.direct(gpu) or not gpu.nvlinks
         rows.append([gpu.nvlinks.get(bus, 0) for bus in others] if direct else [sum(gpu.nvlinks.values())])
-    near = [nic for gpu in gpus for nic in topology.nearest_nics(gpu)]
-    near = [nic for nic in topology.nics if nic in near]
+    nearest = [topology.nearest_nics(gpu) for gpu in gpus]
+    near = [nic for nic in topology.nics if any(nic in of_gpu for of_gpu in nearest)]
     speeds = [nic.bytes_per_second for nic in near if nic.bytes_per_second]
     pci = {gpu.pci_bytes_per_second for gpu in gpus if gpu.pci_bytes_per_second}
     kinds = {_nic_kind(nic.name, nic.pci_class) for nic in near}
@@ -101,9 +109,17 @@ def _of_topology(topology: NcclTopology) -> Node:
         pci_bytes_per_second=min(pci) if pci else None,
         nics=len(near) or None,
         far_nics=tuple(nic.name for nic in topology.nics if nic not in near and nic.path[:1] == gpus[0].path[:1]),
+        nic_of_gpu=_only(nearest, near),
         nic_bytes_per_second=sum(speeds) / len(speeds) if len(speeds) == len(near) and near else None,
         nic_kind=kinds.pop() if len(kinds) == 1 else None,
     )
+
+
+def _only(nearest: list[tuple[Nic, ...]], near: list[Nic]) -> tuple[int, ...] | None:
+    """The position in ``near`` of each GPU's only nearest card; None where one has several, or none."""
+    if any(len(of_gpu) != 1 for of_gpu in nearest):
+        return None
+    return tuple(near.index(of_gpu[0]) for of_gpu in nearest)
 
 
 def _nic_kind(name: str, pci_class: str) -> str | None:
