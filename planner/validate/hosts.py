@@ -13,7 +13,7 @@ from planner.validate.findings import Report
 
 def check_links(plan: Plan, cluster: Cluster, report: Report) -> None:
     """Every edge, ring and exchange of the ground derived again from ``cluster``'s topology and the order of hosts."""
-    section, names = plan.ground, host_names(plan.ranks)
+    section, names = plan.ground, host_names(plan)
     if section is None or section.kind != "links" or cluster.topology is None:
         return
     network = HostNetwork.of(cluster)
