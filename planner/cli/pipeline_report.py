@@ -15,15 +15,11 @@ if TYPE_CHECKING:
 
 def cuts_and_stages(plan: "Plan") -> "tuple[tuple[Baseline, ...], tuple[StageUse, ...]]":
     """The baselines of the plan's configuration and the use of its stages, priced from its inputs."""
-    from costmodels.columns import Columns
-    from costmodels.step import StepModel
     from planner.baselines import baselines
-    from planner.plan.order import order_of
+    from planner.plan.step import step_of
     from planner.stage_use import stage_uses
 
-    columns = Columns.of([plan.configuration()])
-    step = StepModel(plan.priced_model(), plan.cluster(), plan.job(), plan.calibration(), columns)
-    step = step.running(order_of(plan), plan.vocabulary_rows())
+    step = step_of(plan)
     return baselines(step, 0), stage_uses(step, 0, plan.boundaries())
 
 

@@ -94,11 +94,12 @@ class HostPricing(Pricing):
 
     def evaluate(self, index: int) -> Evaluated:
         """The step with the candidate's hosts placed, and what no order of them under any cut is below."""
-        found = super().evaluate(index)
-        if not np.isfinite(found.value):
-            return found
+        cut = self.cut(index)
+        if cut.boundaries is None:
+            return Evaluated(float("inf"), float("inf"))
+        at_best = super().price(index).step_seconds
         self._place(index, QUICK_SECONDS, seed=0)
-        return self._noted(index, self.price(index).step_seconds, found.lower_bound)
+        return self._noted(index, self.price(index).step_seconds, min(at_best, cut.lower_bound))
 
     def price(self, index: int) -> StepPrice:
         """Of the slowest row of the candidate's pipelines, its hosts placed; where its groups straddle hosts, as though

@@ -11,7 +11,7 @@ from costmodels.ground import Ground, PipelineRow, covered, edge_between, even_g
 from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Link
 from costmodels.price import StepPrice
-from costmodels.step_price import price_step
+from costmodels.step_price import price_cut, price_step
 from costmodels.timeline import schedule_order, simulate
 from tests.machines import H100, cluster, dense_model, moe_model
 
@@ -193,3 +193,21 @@ def test_pipelines_that_others_cover_are_counted_with_them_at_the_same_price() -
 
 def test_edges_lead_to_the_next_stage_and_back_to_the_first() -> None:
     assert [edge_between(a, b, 4) for a, b in ((0, 1), (2, 1), (2, 3), (3, 0))] == [0, 1, 2, 3]
+
+
+def test_a_row_alone_is_priced_as_in_the_whole() -> None:
+    """Two rows of unlike machines and edges: each as ``GroundModel`` prices it, where no other's update is longer."""
+    half = replace(H100, name="half", peak_flops={k: v / 2 for k, v in H100.peak_flops.items()})
+    own = (
+        PipelineRow(replicas=1, microbatches=9, machines=(0, 1, 0, 1), edges=(FAST, SLOW, FAST)),
+        PipelineRow(replicas=1, microbatches=7, machines=(1, 1, 0, 0), edges=(SLOW, FAST, FAST)),
+    )
+    ground = Ground(machines=(nodes(), replace(nodes(), gpu=half)), states=(FAST, SLOW, FAST, FAST), rows=own)
+    model = model_on(TWO_BY_FOUR, ground)
+    whole = model.price(CUT)
+    for one in whole.rows:
+        alone = price_cut(model.row_step(one.row), 0, CUT)
+        assert alone.pipeline_seconds == one.step.pipeline_seconds
+        assert alone.gradient_seconds == one.step.gradient_seconds
+        assert alone.stages == one.step.stages
+        assert alone.step_seconds <= one.step.step_seconds

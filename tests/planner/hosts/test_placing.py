@@ -17,7 +17,7 @@ from costmodels.host_grid import host_grid
 from costmodels.host_ground import ground_on_hosts
 from costmodels.host_network import HostNetwork
 from costmodels.topology import Nodes, Topology
-from planner.hosts.pricing import HostPricing, has_unlike_links
+from planner.hosts.pricing import HostPricing, at_best, has_unlike_links
 from planner.plan import Plan
 from planner.plan.ground import PlanGround
 from planner.plan.mapping import host_names, with_hosts
@@ -122,10 +122,14 @@ def test_bounds_are_below_every_value() -> None:
     bounds = pricing.coarse_bounds()
     some = np.flatnonzero(np.isfinite(bounds))[:: max(1, len(bounds) // 12)]
     refined = pricing.refine(some)
+    best = at_best(machine, HostNetwork.of(machine))
     for index, bound in zip(some.tolist(), refined.tolist(), strict=True):
         value, least = pricing.evaluate(index)
         assert bounds[index] <= bound * (1 + 1e-12)
         assert bound <= least <= value
+        if np.isfinite(value):
+            evenly = predict(best, MODEL, JOB, columns.row(index), boundaries=pricing.boundaries(index))
+            assert least <= evenly.step_seconds
 
 
 def test_a_prediction_places_the_hosts_of_its_configuration() -> None:
