@@ -105,7 +105,7 @@ class _Draft:
             return self.catalogue.gpus[part]
         hints = sorted({*told, *found, *(kind for fabric in self.sources.fabrics for kind in fabric.gpu_types)})
         said = f"the files say {', '.join(hints)}: " if hints else "no file tells: "
-        self.missing("--gpu", f"which GPU of the catalogue? {said}e.g. --gpu {_likely(hints, self.catalogue)}")
+        self.wrong("--gpu", f"which GPU of the catalogue? {said}e.g. --gpu {_likely(hints, self.catalogue)}")
         return None
 
     def gpus_per_node(self) -> int:
@@ -126,7 +126,7 @@ class _Draft:
             return asked
         if len(told) != 1:
             said = "; ".join(f"{count} in {where}" for count, where in told.items())
-            self.missing(
+            self.wrong(
                 "--gpus-per-node", f"how many GPUs has a node? {said or 'No file tells'}: e.g. --gpus-per-node 8"
             )
             return 1
@@ -163,7 +163,7 @@ class _Draft:
         sizes = _domain_sizes(blocks)
         if len(sizes) != 1:
             said = f"blocks of {', '.join(map(str, sorted(sizes)))} nodes" if sizes else "no file tells"
-            self.missing("--nvlink-domain", f"how many GPUs share one NVLink domain? {said}: e.g. --nvlink-domain 72")
+            self.wrong("--nvlink-domain", f"how many GPUs share one NVLink domain? {said}: e.g. --nvlink-domain 72")
             return None
         self.remarks.append(f"nvlink_domain: blocks of {min(sizes)} nodes ({self.named.source})")
         return min(sizes) * each
@@ -177,6 +177,7 @@ class _Draft:
         if is_rack(gpu) and nodes > 1 and domain != each:
             self.remarks.append(f"intra_node: {gpu.name} in racks")
             return RACK_LINK
+        usual = NVLINK[gpu.architecture][2] if gpu.architecture in NVLINK else "pcie4-x16"
         inside = best(self.figures, across=False)
         found = link_of(self.node, gpu, self.catalogue) if self.node else None
         if found:
@@ -189,17 +190,15 @@ class _Draft:
                 )
             return link
         if inside:
-            nominal = NVLINK[gpu.architecture][2] if gpu.architecture in NVLINK else "a link of the catalogue"
             self.remarks.append(
                 f"intra_node: attained, not nominal ({inside.source}), and the model takes its usual share of it "
-                f"again: --intra-node {nominal} says what is built in; latency assumed"
+                f"again: --intra-node {usual} says what is built in; latency assumed"
             )
             return written_out(inside.bytes_per_second)
         if each == 1:
             self.remarks.append("intra_node: of no use with one GPU a node")
             return "pcie4-x16"
-        usual = NVLINK[gpu.architecture][2] if gpu.architecture in NVLINK else "pcie4-x16"
-        self.missing("--intra-node", f"what joins the GPUs of a node? No file tells: e.g. --intra-node {usual}")
+        self.wrong("--intra-node", f"what joins the GPUs of a node? No file tells: e.g. --intra-node {usual}")
         return asked
 
     def nics(self, each: int, nodes: int, domain: int | None) -> dict[str, Any] | None:
@@ -220,14 +219,14 @@ class _Draft:
             self.remarks.append("nics: none told, and one node needs none: --nic-bandwidth adds them")
             return None
         if speed is None:
-            self.missing("--nic-bandwidth", "how fast is one network card? No file tells: e.g. --nic-bandwidth 400Gb/s")
+            self.wrong("--nic-bandwidth", "how fast is one network card? No file tells: e.g. --nic-bandwidth 400Gb/s")
         if count is None:
-            self.missing("--nics", f"how many network cards has a node? No file tells: e.g. --nics {each}")
+            self.wrong("--nics", f"how many network cards has a node? No file tells: e.g. --nics {each}")
         if speed is None or count is None:
             return None
         told = "--nics" if wanted.nics else node.source if node else ""
         self.remarks.append(
-            f"nics: {count} cards ({told}), the bandwidth from {(wanted.nic_bandwidth and '--nic-bandwidth') or told}"
+            f"nics: {count} a node ({told}), the bandwidth from {(wanted.nic_bandwidth and '--nic-bandwidth') or told}"
         )
         if node and node.far_nics and not wanted.nics:
             self.remarks.append(
@@ -248,9 +247,6 @@ class _Draft:
         entries, remarks = switch_specs(fabric)
         self.remarks += remarks
         return entries
-
-    def missing(self, option: str, question: str) -> None:
-        self.wrong(option, question)
 
     def wrong(self, option: str, message: str, value: str | None = None) -> None:
         self.problems.append(

@@ -10,7 +10,7 @@ from planner.specs.errors import SpecError
 
 BLOCKS = """switches:
   core:
-    labels: {topology.kubernetes.io/region: us-east}
+    labels: {topology.kubernetes.io/region: us-east, accelerator: a switch has none}
     switches: [spine-1]
   spine-1:
     switches:
@@ -65,6 +65,7 @@ def test_blocks_hang_their_nodes_below_leaves_and_name_domains(tmp_path: Path) -
     assert [(note.line, note.text) for note in fabric.notes] == [
         (15, "blocks[1].labels.test.topology/rack"),
         (3, "switches.core.labels.topology.kubernetes.io/region"),
+        (3, "switches.core.labels.accelerator"),
     ]
 
 
