@@ -28,6 +28,9 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     if pins == {}:
         raise click.BadParameter("names no field; e.g. --why-not tp=4,pp=2.", param_hint="--why-not")
     document = Plan.load(plan)
+    if pins is not None and document.ground is not None:
+        message = "the links of this plan's nodes are not in it; search with plan solve CLUSTER --pin instead."
+        raise click.BadParameter(message, param_hint="--why-not")
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None
     rules, uses = cuts_and_stages(document) if len(document.stages) > 1 else ((), ())

@@ -55,6 +55,10 @@ def _mapping(plan: "Plan") -> Iterator[str]:
         few = ", ".join(names if len(names) <= 8 else (*names[:4], f"... {names[-1]} ({len(names):,})"))
         shown = ranks.hosts if isinstance(ranks.hosts, str) else few
         yield f"  hosts in the order of ranks: {shown}"
+    if plan.ground is not None and plan.ground.listed_seconds is not None:
+        listed, step = plan.ground.listed_seconds, plan.prediction.step_seconds
+        slower = f"{listed:.4g} s a step ({listed / step - 1:+.2%})"
+        yield f"  placed by the links between them; as the cluster lists them {slower}"
     if isinstance(ranks.local_gpus, dict):
         yield f"  GPUs in an order of their own on {_counted(len(ranks.local_gpus), 'host')}"
     elif ranks.local_gpus is not None:
