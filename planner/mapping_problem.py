@@ -70,9 +70,7 @@ class MappingProblem:
             data_parallel_bytes=self.data_parallel_bytes,
             microbatches=self.microbatches,
             latency=self.latency,
-            shared=tuple(
-                SharedLink(members=one.members, bytes_per_second=one.bytes_per_second) for one in self.shared
-            ),
+            shared=tuple(SharedLink(members=one.members, bytes_per_second=one.bytes_per_second) for one in self.shared),
             fixed=self.fixed,
             excluded=self.excluded,
             blocks=blocks,
@@ -200,7 +198,7 @@ class _Resolution:
         stages = spec.pipeline_stages
         if spec.pipelines is not None:
             if spec.pipelines * stages > usable:
-                message = f"{spec.pipelines} x {stages} stages need {spec.pipelines * stages} places, there are {usable} hosts"
+                message = f"of {stages} stages need {spec.pipelines * stages} hosts, there are {usable}"
                 self._wrong(("pipelines",), f"{message}: at most {usable // stages}", spec.pipelines)
             return spec.pipelines
         if usable % stages or usable < stages:

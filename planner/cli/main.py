@@ -15,6 +15,7 @@ COMMANDS = {
     "diff": "What changed between two plans, and what it does.",
     "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
+    "map": "Which host takes which stage of which pipeline, from one small file.",
     "schedule": "The best schedule of one pipeline, from its own small file.",
     "skip": "Which stages each micro-batch runs, where and when.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",

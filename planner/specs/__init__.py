@@ -5,6 +5,7 @@ from planner.specs.errors import Problem, Problems, SpecError
 from planner.specs.experts import ExpertsSpec
 from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import load_cluster
+from planner.specs.mapping import MappingSpec
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
 from planner.specs.pipeline import PipelineSpec
@@ -14,6 +15,7 @@ __all__ = [
     "ClusterSpec",
     "ExpertsSpec",
     "JobSpec",
+    "MappingSpec",
     "ModelSpec",
     "PipelineSpec",
     "Problem",

@@ -73,9 +73,7 @@ _ROWS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "arra
 Bandwidths = Annotated[
     Table, PlainValidator(_table), WithJsonSchema({"anyOf": [_ROWS, {"type": "string", "examples": ["links.csv"]}]})
 ]
-Latencies = Annotated[
-    float | Table, PlainValidator(_latency), WithJsonSchema({"anyOf": [*_NUMBER["anyOf"], _ROWS]})
-]
+Latencies = Annotated[float | Table, PlainValidator(_latency), WithJsonSchema({"anyOf": [*_NUMBER["anyOf"], _ROWS]})]
 Bytes = Annotated[float, PlainValidator(_one(MEMORY, 1.0, zero=True)), WithJsonSchema(_NUMBER)]
 Capacity = Annotated[float, PlainValidator(_one(BANDWIDTH, GIGABYTE, zero=False)), WithJsonSchema(_NUMBER)]
 Places = Annotated[

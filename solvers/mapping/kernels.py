@@ -1,4 +1,7 @@
-"""What an order costs, compiled; the twin in plain Python is ``solvers.mapping.evaluate``."""
+"""What an order costs, compiled; the twin in plain Python is ``solvers.mapping.evaluate``.
+
+Helpers take the arrays that they need and not the whole grid: handing that over costs more than an edge.
+"""
 
 import numpy as np
 
@@ -7,115 +10,72 @@ from solvers.mapping.grid import Grid
 from solvers.mapping.problem import Floats, Ints, Order
 
 
-def _holds(groups: Ints, host: int, group: int) -> bool:
-    found = False
+def _crossed(groups: Ints, i: int, j: int, k: int) -> int:
+    """The k-th group of ``i`` where ``j`` is not in it, else -1."""
+    g = groups[i, k]
+    if g >= 0:
+        for other in range(groups.shape[1]):
+            if groups[j, other] == g:
+                return -1
+    return int(g)
+
+
+crossed = compiled(_crossed)
+
+
+def _count(groups: Ints, i: int, j: int, weight: float, flows: Floats) -> None:
     for k in range(groups.shape[1]):
-        found |= groups[host, k] == group
-    return found
-
-
-holds = compiled(_holds)
-
-
-def _count(grid: Grid, i: int, j: int, weight: float, flows: Floats) -> None:
-    for k in range(grid.groups.shape[1]):
-        g = grid.groups[i, k]
-        if g >= 0 and not holds(grid.groups, j, g):
+        g = crossed(groups, i, j, k)
+        if g >= 0:
             flows[g] += weight
-        g = grid.groups[j, k]
-        if g >= 0 and not holds(grid.groups, i, g):
+        g = crossed(groups, j, i, k)
+        if g >= 0:
             flows[g] += weight
 
 
 count = compiled(_count)
 
 
-def _shared(grid: Grid, i: int, j: int, flows: Floats) -> float:
-    inverse = grid.inverse[i, j]
-    if grid.capacity.shape[0] > 0:
-        for k in range(grid.groups.shape[1]):
-            g = grid.groups[i, k]
-            if g >= 0 and not holds(grid.groups, j, g):
-                inverse = max(inverse, flows[g] / grid.capacity[g])
-            g = grid.groups[j, k]
-            if g >= 0 and not holds(grid.groups, i, g):
-                inverse = max(inverse, flows[g] / grid.capacity[g])
-    return float(inverse)
+def _shared(groups: Ints, capacity: Floats, flows: Floats, i: int, j: int, inverse: float) -> float:
+    """1/bw of a flow among ``flows``, which has ``inverse`` to itself."""
+    for k in range(groups.shape[1]):
+        g = crossed(groups, i, j, k)
+        if g >= 0:
+            inverse = max(inverse, flows[g] / capacity[g])
+        g = crossed(groups, j, i, k)
+        if g >= 0:
+            inverse = max(inverse, flows[g] / capacity[g])
+    return inverse
 
 
 shared = compiled(_shared)
 
 
-def _edge_seconds(grid: Grid, order: Order, r: int, e: int, flows: Floats) -> float:
-    i, j = order[r, e], order[r, e + 1]
-    seconds = grid.edge_bytes[e] * shared(grid, i, j, flows)
-    if grid.edge_messages[e] > 0.0:
-        seconds += grid.edge_messages[e] * grid.latency[i, j]
-    return float(seconds)
-
-
-edge_seconds = compiled(_edge_seconds)
-
-
-def _link_seconds(grid: Grid, order: Order, r: int, c: int, flows: Floats) -> float:
-    """Of the ring of column ``c`` from row ``r`` to the next."""
-    i, j = order[r, c], order[(r + 1) % order.shape[0], c]
-    seconds = grid.ring_bytes[c] * shared(grid, i, j, flows)
-    if grid.ring_messages[c] > 0.0:
-        seconds += grid.ring_messages[c] * grid.latency[i, j]
-    return float(seconds)
-
-
-link_seconds = compiled(_link_seconds)
-
-
-def _row_seconds(grid: Grid, order: Order, r: int, flows: Floats) -> float:
-    total = 0.0
-    for e in range(order.shape[1] - 1):
-        total += edge_seconds(grid, order, r, e, flows)
-    return total
-
-
-row_seconds = compiled(_row_seconds)
-
-
-def _column_seconds(grid: Grid, order: Order, c: int, flows: Floats) -> float:
-    if grid.counted[c] == 0:
-        return 0.0
-    worst = 0.0
-    if order.shape[0] > 1:
-        for r in range(order.shape[0]):
-            worst = max(worst, link_seconds(grid, order, r, c, flows))
-    return float(grid.ring_offset[c] + worst)
-
-
-column_seconds = compiled(_column_seconds)
-
-
 def _add_blocks(grid: Grid, order: Order, row: Floats, flows: Floats) -> None:
     n, p = order.shape
-    size = grid.block_size
-    if grid.capacity.shape[0] > 0:
+    size, around = grid.block_size, grid.block_ring == 1
+    inverse, groups, capacity, block_bytes = grid.inverse, grid.groups, grid.capacity, grid.block_bytes
+    sharing = capacity.shape[0] > 0
+    weight = 0.5 if around else 1.0
+    if sharing:
         flows[:] = 0.0
         for first in range(0, n, size):
             for c in range(p):
                 for a in range(size):
-                    if grid.block_ring == 1:
-                        count(grid, order[first + a, c], order[first + (a + 1) % size, c], 0.5, flows)
-                    else:
-                        for b in range(a + 1, size):
-                            count(grid, order[first + a, c], order[first + b, c], 1.0, flows)
+                    for b in range(a + 1, a + 2 if around else size):
+                        count(groups, order[first + a, c], order[first + b % size, c], weight, flows)
     for first in range(0, n, size):
         for c in range(p):
             worst = 0.0
             for a in range(size):
-                if grid.block_ring == 1:
-                    worst = max(worst, shared(grid, order[first + a, c], order[first + (a + 1) % size, c], flows))
-                else:
-                    for b in range(a + 1, size):
-                        worst = max(worst, shared(grid, order[first + a, c], order[first + b, c], flows))
+                for b in range(a + 1, a + 2 if around else size):
+                    i, j = order[first + a, c], order[first + b % size, c]
+                    link = inverse[i, j]
+                    if sharing:
+                        link = shared(groups, capacity, flows, i, j, link)
+                    worst = max(worst, link)
             for a in range(size):
-                row[first + a] += grid.block_bytes[c] * worst
+                row[first + a] += block_bytes[c] * worst
 
 
 add_blocks = compiled(_add_blocks)
@@ -124,24 +84,49 @@ add_blocks = compiled(_add_blocks)
 def _terms(grid: Grid, order: Order, row: Floats, column: Floats) -> None:
     """Fills ``row`` [rows] and ``column`` [columns] (0: not counted)."""
     n, p = order.shape
-    flows = np.zeros(max(1, grid.capacity.shape[0]))
-    sharing = grid.capacity.shape[0] > 0
+    inverse, latency, groups, capacity = grid.inverse, grid.latency, grid.groups, grid.capacity
+    counted, offset = grid.counted, grid.ring_offset
+    flows = np.zeros(max(1, capacity.shape[0]))
+    sharing = capacity.shape[0] > 0
     if sharing:
         for r in range(n):
             for e in range(p - 1):
-                count(grid, order[r, e], order[r, e + 1], 1.0, flows)
-    for r in range(n):
-        row[r] = row_seconds(grid, order, r, flows)
+                count(groups, order[r, e], order[r, e + 1], 1.0, flows)
+    row[:] = 0.0
+    for e in range(p - 1):
+        size, messages = grid.edge_bytes[e], grid.edge_messages[e]
+        for r in range(n):
+            i, j = order[r, e], order[r, e + 1]
+            link = inverse[i, j]
+            if sharing:
+                link = shared(groups, capacity, flows, i, j, link)
+            row[r] += size * link
+            if messages > 0.0:
+                row[r] += messages * latency[i, j]
     if grid.block_size > 0:
         add_blocks(grid, order, row, flows)
+    column[:] = 0.0
     if sharing:
         flows[:] = 0.0
         for c in range(p):
-            if grid.counted[c] == 1 and n > 1:
+            if counted[c] == 1 and n > 1:
                 for r in range(n):
-                    count(grid, order[r, c], order[(r + 1) % n, c], 0.5, flows)
+                    count(groups, order[r, c], order[(r + 1) % n, c], 0.5, flows)
     for c in range(p):
-        column[c] = column_seconds(grid, order, c, flows)
+        if counted[c] == 0:
+            continue
+        worst = 0.0
+        size, messages = grid.ring_bytes[c], grid.ring_messages[c]
+        for r in range(n if n > 1 else 0):
+            i, j = order[r, c], order[(r + 1) % n, c]
+            link = inverse[i, j]
+            if sharing:
+                link = shared(groups, capacity, flows, i, j, link)
+            link *= size
+            if messages > 0.0:
+                link += messages * latency[i, j]
+            worst = max(worst, link)
+        column[c] = offset[c] + worst
 
 
 terms = compiled(_terms)

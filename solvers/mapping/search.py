@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from solvers.mapping.anneal import anneal
 from solvers.mapping.grid import grid_of
-from solvers.mapping.kernels import row_seconds, terms, value
+from solvers.mapping.kernels import terms, value
 from solvers.mapping.problem import Floats, GridProblem, Order
 from solvers.mapping.starts import linked, starts
 from solvers.solution import Stop
@@ -30,8 +30,8 @@ SMALL = 64
 HOT, HOT_AGAIN, COLD = 0.03, 0.002, 1e-5
 """Shares of the value: temperatures to begin hot with, to begin a start or the best so far with, and to end with."""
 
-SLICE = 20_000
-"""Moves between two looks at the stopping rule."""
+SLICE, SLICE_WHOLE = 20_000, 500
+"""Moves between two looks at the stopping rule; the second where every order is priced as a whole."""
 
 
 def effort(places: int) -> tuple[int, int]:
@@ -118,7 +118,8 @@ class LocalSearch:
         cold = COLD * self.best_value
         if not 0 < cold < hot:
             return None
-        slices = max(1, count // SLICE)
+        whole = bool(self.problem.shared) or self.problem.blocks is not None
+        slices = max(1, count // (SLICE_WHOLE if whole else SLICE))
         moves = max(1, count // slices)
         ratio = (cold / hot) ** (1.0 / slices)
         randoms = generator.spawn(len(states))
@@ -210,10 +211,10 @@ class LocalSearch:
         n = order.shape[0]
         hosts = np.concatenate([order[chosen, at], self._spare(order)])
         rows, links = np.empty((len(chosen), len(hosts))), np.zeros((len(chosen), len(hosts)))
-        no_flows = np.zeros(1)
+        row, _ = self._terms(order)
         for k, (r, c) in enumerate(zip(chosen.tolist(), at.tolist(), strict=True)):
             here = order[r, c]
-            rest = row_seconds(grid, order, r, no_flows)
+            rest = row[r]
             for e, other in ((c - 1, c - 1), (c, c + 1)):
                 if 0 <= other < order.shape[1]:
                     j = order[r, other]

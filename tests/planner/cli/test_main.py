@@ -33,7 +33,7 @@ def test_short_help_of_the_group_is_that_of_the_commands() -> None:
         assert importlib.import_module(f"planner.cli.{name}").command.short_help == about
 
 
-@pytest.mark.parametrize("command", ["schedule", "experts", "skip"])
+@pytest.mark.parametrize("command", ["schedule", "experts", "skip", "map"])
 def test_help_of_a_command_loads_no_arrays_models_or_solvers(command: str) -> None:
     """What makes ``--help`` slow is what it imports."""
     code = (
