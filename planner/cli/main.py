@@ -17,6 +17,7 @@ COMMANDS = {
     "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
     "import": "Specs from files you own: topo -m, Slurm, nccl-tests, config.json, ...",
+    "map": "Which host takes which stage of which pipeline, from one small file.",
     "schedule": "The best schedule of one pipeline, from its own small file.",
     "skip": "Which stages each micro-batch runs, where and when.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",

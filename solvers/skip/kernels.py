@@ -14,7 +14,7 @@ while its node is full. Weights (1, 0) without offsets are first in, first out; 
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.skip.compiled import compiled
+from solvers.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

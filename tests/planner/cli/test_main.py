@@ -35,7 +35,7 @@ def test_short_help_of_the_group_is_that_of_the_commands() -> None:
         assert command.short_help == about
 
 
-@pytest.mark.parametrize("command", ["schedule", "experts", "skip", "import_"])
+@pytest.mark.parametrize("command", ["schedule", "experts", "skip", "map", "import_"])
 def test_help_of_a_command_loads_no_arrays_models_or_solvers(command: str) -> None:
     """What makes ``--help`` slow is what it imports."""
     code = (
