@@ -1,6 +1,6 @@
-"""Paths by an integer programme over enumerated columns, and its linear relaxation as a bound over all paths.
+"""Paths by an integer programme over columns, and its linear relaxation as a bound over all paths.
 
-Columns are the legal paths p of an arrangement; x_p is how many micro-batches take it, T the makespan. Minimise
+Columns are the legal paths p of an arrangement, listed (paths.py) or generated (generation.py); x_p is how many micro-batches take it, T the makespan. Minimise
 T + ``trip_weight`` * sum_p x_p trip_p subject to, for stages s and nodes n,
 
 1. sum_p x_p = M;
@@ -24,7 +24,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-from solvers.skip.paths import Floats, Ints, TimesAlone, nodes_of_stages, times_alone
+from solvers.skip.paths import Floats, Ints, LeastTimes, TimesAlone, least_times_of, nodes_of_stages, times_alone
 from solvers.skip.problem import SkipProblem
 
 MOST_INTEGER = 3000
@@ -43,7 +43,10 @@ class PathRows:
     most: Floats
 
 
-def path_rows(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints) -> PathRows:
+def path_rows(
+    problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints, least: LeastTimes | None = None
+) -> PathRows:
+    """``least``: over all legal paths; None: ``paths`` are all."""
     times = times_alone(problem, paths)
     count, length = paths.shape
     across = np.tile(np.arange(count), length)
@@ -62,7 +65,8 @@ def path_rows(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints) -
         works = matrix(flat, work[flat], problem.nodes)
     loads = np.array([problem.stage_load(s) for s in range(problem.stages)], dtype=float) * problem.waves
     fewest, most = node_visits(problem, stage_of_node)
-    outer, idle = _heads_tails_idle(problem, paths, times, fewest, most)
+    found = least_times_of(problem.nodes, paths, times) if least is None else least
+    outer, idle = _heads_tails_idle(problem, found, fewest, most)
     cap = np.array(problem.memory_cap, dtype=float)
     nodes, infinite = problem.nodes, np.full(problem.nodes, np.inf)
     return PathRows(
@@ -94,14 +98,8 @@ def node_visits(problem: SkipProblem, stage_of_node: Sequence[int]) -> tuple[Flo
     return fewest * problem.waves, most * problem.waves
 
 
-def _heads_tails_idle(
-    problem: SkipProblem, paths: Ints, times: TimesAlone, fewest: Floats, most: Floats
-) -> tuple[Floats, Floats]:
-    nodes = problem.nodes
-
-    def least(values: Floats) -> Floats:
-        found = np.full(nodes, np.inf)
-        np.minimum.at(found, paths.ravel(), values.ravel())
+def _heads_tails_idle(problem: SkipProblem, times: LeastTimes, fewest: Floats, most: Floats) -> tuple[Floats, Floats]:
+    def least(found: Floats) -> Floats:
         return np.where((fewest > 0) & np.isfinite(found), found, 0.0)
 
     outer = least(times.head) + least(times.tail)
