@@ -1,6 +1,6 @@
 """What ``plan skip`` answers: who holds which stage, every micro-batch's path, the order on every node, and a bound."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,19 @@ class SkipOperation:
     microbatch: int
     start: float
     end: float
+
+
+def in_flight(row: Sequence[SkipOperation]) -> Iterator[tuple[float, int]]:
+    """(second, micro-batches kept from then on) of a node's operations: each from the start of F to the end of B."""
+    alive = 0
+    yield 0.0, alive
+    for one in row:
+        if one.op == "F":
+            alive += 1
+            yield one.start, alive
+        elif one.op == "B":
+            alive -= 1
+            yield one.end, alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

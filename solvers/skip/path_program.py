@@ -1,7 +1,8 @@
 """Paths by an integer programme over columns, and its linear relaxation as a bound over all paths.
 
-Columns are the legal paths p of an arrangement, listed (paths.py) or generated (generation.py); x_p is how many micro-batches take it, T the makespan. Minimise
-T + ``trip_weight`` * sum_p x_p trip_p subject to, for stages s and nodes n,
+Columns are the legal paths p of an arrangement, listed (paths.py) or generated (generation.py); x_p is how many
+micro-batches take it, T the makespan. Minimise T + ``trip_weight`` * sum_p x_p trip_p subject to, for stages s and
+nodes n,
 
 1. sum_p x_p = M;
 2. the loads of stages, the starts of the nodes of stage 0 and the visits of other nodes, as the problem's rules say;
