@@ -23,6 +23,7 @@ from planner.validate.skip import PROVEN_GAP, check_skip
 from solvers.search import Progress
 from solvers.skip.failure import without_node
 from solvers.skip.problem import Path, SkipProblem
+from solvers.skip.readiness import ready
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.simulate import first_in_first_out
 from solvers.skip.solve import Hint, solve_skip
@@ -55,15 +56,18 @@ def plan_skip(
     survive_one_failure: bool = False,
     curve: bool = False,
     on_progress: Callable[[str], None] | None = None,
+    on_compiling: Callable[[], None] | None = None,
 ) -> SkipResult:
     """The best schedule of ``request`` found within the time limit, checked, with others beside it.
 
     The limit is shared by the schedule itself, with ``curve`` those of the other skip ratios from 0 to 50 % (where a
     cap on visits of a wave that so many stages exceed is left out), and with ``survive_one_failure`` the re-planning
     after the loss of every node. A node whose loss leaves nothing to plan makes the result infeasible then. A
-    ``KeyboardInterrupt`` ends the search with the best so far, and what was still to do is left out. Raises
+    ``KeyboardInterrupt`` ends the search with the best so far, and what was still to do is left out.
+    ``on_compiling`` is called if the search must be compiled first, once on a machine and outside the limit. Raises
     ``RuntimeError`` if a result fails its check.
     """
+    ready(on_compiling)
     began = time.perf_counter()
     lengths = [k for k in curve_lengths(request) if k != request.problem.path_length] if curve else []
     search = Search(seed=seed, workers=workers, tell=on_progress or (lambda _: None))

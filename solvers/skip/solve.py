@@ -29,8 +29,9 @@ from solvers.skip.generation import PathGenerator
 from solvers.skip.path_program import chosen_paths
 from solvers.skip.paths import Ints, every_path, stage_sequences
 from solvers.skip.problem import Path, SkipProblem
+from solvers.skip.readiness import ready
 from solvers.skip.schedule import SkipSchedule, timed
-from solvers.skip.search import Restarts, State, compile_once
+from solvers.skip.search import Restarts, State
 from solvers.skip.simulate import first_in_first_out, schedule_of_starts
 from solvers.skip.starts import balanced_paths, random_arrangement
 from solvers.solution import Solution, Status, Stop, relative_gap
@@ -83,7 +84,8 @@ def solve_skip(
     """The schedule of least value (makespan and exchange among copies) with a bound on all others.
 
     ``certificate`` spends a fifth of the time on a bound over the orders of the best paths. Hints that break a rule
-    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit.
+    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit
+    (``solvers.skip.readiness`` does it before, and tells).
     The same problem, seed and workers give the same result where no limit ends a step.
     Counts: ``paths`` enumerated (0: too many, or the arrangement is free), ``generated`` of too many, ``evaluations``,
     ``restarts``, ``hints``, ``hints_left_out``.
@@ -108,7 +110,7 @@ class _Run:
         certificate: bool,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        compile_once()
+        ready()
         self.began = time.perf_counter()
         self.problem, self.seconds, self.seed, self.workers, self.gap = problem, seconds, seed, workers, gap
         self.certificate, self.on_progress = certificate, on_progress
