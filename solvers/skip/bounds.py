@@ -43,14 +43,13 @@ def bound_over_paths(
 ) -> Bound:
     """``paths``: every legal one, or None where they are too many; then what was ``generated`` of them, if anything.
     inf: no set of paths keeps the rules."""
-    slowest = problem.copy_link_seconds(stage_of_node)
-    copies = problem.copy_link_factor * slowest
+    copies = problem.copy_seconds(stage_of_node)
     if paths is not None and not len(paths):
         return Bound(seconds=np.inf, over="paths and orders", reason="no legal path over links and nodes with memory")
-    if slowest > problem.copy_link_limit_seconds:
+    if problem.copy_link_seconds(stage_of_node) > problem.copy_link_limit_seconds:
         return Bound(seconds=np.inf, over="paths and orders", reason="a link among copies is above its limit")
     if paths is not None:
-        seconds, reason = relaxed_makespan(problem, path_rows(problem, stage_of_node, paths)), "relaxed path programme"
+        seconds, reason = relaxed_makespan(path_rows(problem, stage_of_node, paths)), "relaxed path programme"
     else:
         free = bound_over_arrangements(problem)
         seconds, reason = free.seconds, free.reason

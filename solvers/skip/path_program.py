@@ -34,7 +34,8 @@ MOST_INTEGER = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathRows:
-    """Coefficients [rows, columns] over ``paths`` and bounds of rules 2 to 4; ``on_makespan`` [rows] that of T."""
+    """Coefficients [rows, columns] over ``paths`` and bounds of rules 2 to 4; ``on_makespan`` [rows] that of T;
+    ``microbatches`` is rule 1."""
 
     paths: Ints
     times: TimesAlone
@@ -42,6 +43,7 @@ class PathRows:
     on_makespan: Floats
     least: Floats
     most: Floats
+    microbatches: int
 
 
 def path_rows(
@@ -77,6 +79,7 @@ def path_rows(
         on_makespan=np.concatenate([np.zeros(problem.stages + nodes), -np.ones(nodes), -cap]),
         least=np.concatenate([loads[:, 0], fewest, -infinite, -infinite]),
         most=np.concatenate([loads[:, 1], most, -idle - outer, -cap * outer]),
+        microbatches=problem.microbatches,
     )
 
 
@@ -113,15 +116,15 @@ def _heads_tails_idle(problem: SkipProblem, times: LeastTimes, fewest: Floats, m
     return outer, np.where(fewest > 0, np.where(apart, first + last, np.maximum(first, last)), 0.0)
 
 
-def relaxed_makespan(problem: SkipProblem, rows: PathRows) -> float:
+def relaxed_makespan(rows: PathRows) -> float:
     """A bound on the makespan of all paths and orders, seconds; inf: the rules allow no set of paths."""
-    found = _relaxed(problem, rows, 0.0)
+    found = _relaxed(rows, 0.0)
     if found is None:
         return np.inf
     return max(float(found[0]), float(rows.times.trip.min()))
 
 
-def _relaxed(problem: SkipProblem, rows: PathRows, trip_weight: float) -> tuple[float, Floats] | None:
+def _relaxed(rows: PathRows, trip_weight: float) -> tuple[float, Floats] | None:
     """The relaxed optimum and the reduced costs of its columns; None: infeasible."""
     count = len(rows.paths)
     if not count:
@@ -134,7 +137,7 @@ def _relaxed(problem: SkipProblem, rows: PathRows, trip_weight: float) -> tuple[
         A_ub=sparse.vstack([whole[above], -whole[below]]),
         b_ub=np.concatenate([rows.most[above], -rows.least[below]]),
         A_eq=ones,
-        b_eq=[problem.microbatches],
+        b_eq=[rows.microbatches],
         bounds=(0, None),
         method="highs",
     )
@@ -150,12 +153,22 @@ def chosen_paths(
 ) -> Ints | None:
     """[micro-batches, K]: good paths by the integer programme of one wave, taken by every wave; None: none found."""
     wave = replace(problem, microbatches=problem.wave_size, waves=1)
-    rows = path_rows(wave, stage_of_node, paths)
+    taken = completed_paths(wave, stage_of_node, paths, paths[:0], trip_weight=trip_weight, seconds=seconds)
+    return None if taken is None else np.tile(taken, (problem.waves, 1))
+
+
+def completed_paths(
+    wave: SkipProblem, stage_of_node: Sequence[int], paths: Ints, given: Ints, *, trip_weight: float, seconds: float
+) -> Ints | None:
+    """[micro-batches - given, K] of ``paths``, good ones beside the ``given`` [given, K] by the integer programme of
+    a wave; None: none found."""
+    rows = _beside(wave, stage_of_node, path_rows(wave, stage_of_node, paths), given)
     if len(paths) > MOST_INTEGER:
-        found = _relaxed(wave, rows, trip_weight)
+        found = _relaxed(rows, trip_weight)
         if found is None:
             return None
-        rows = path_rows(wave, stage_of_node, paths[np.argsort(found[1], kind="stable")[:MOST_INTEGER]])
+        best = paths[np.argsort(found[1], kind="stable")[:MOST_INTEGER]]
+        rows = _beside(wave, stage_of_node, path_rows(wave, stage_of_node, best), given)
     count = len(rows.paths)
     if not count:
         return None
@@ -165,7 +178,7 @@ def chosen_paths(
         np.append(trip_weight * rows.times.trip, 1.0),
         constraints=[
             LinearConstraint(whole, rows.least, rows.most),
-            LinearConstraint(ones, wave.microbatches, wave.microbatches),
+            LinearConstraint(ones, rows.microbatches, rows.microbatches),
         ],
         integrality=np.append(np.ones(count), 0.0),
         bounds=Bounds(0, np.inf),
@@ -173,5 +186,14 @@ def chosen_paths(
     )
     if found.x is None:
         return None
-    taken = np.repeat(rows.paths, np.round(found.x[:-1]).astype(int), axis=0)
-    return np.tile(taken, (problem.waves, 1)) if len(taken) == wave.microbatches else None
+    taken: Ints = np.repeat(rows.paths, np.round(found.x[:-1]).astype(int), axis=0)
+    return taken if len(taken) == rows.microbatches else None
+
+
+def _beside(wave: SkipProblem, stage_of_node: Sequence[int], rows: PathRows, given: Ints) -> PathRows:
+    """``rows`` for the micro-batches that the ``given`` paths leave, with what these fill taken off."""
+    if not len(given):
+        return rows
+    filled = np.asarray(path_rows(wave, stage_of_node, given).coefficients.sum(axis=1)).ravel()
+    left = rows.microbatches - len(given)
+    return replace(rows, least=rows.least - filled, most=rows.most - filled, microbatches=left)

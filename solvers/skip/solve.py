@@ -256,7 +256,7 @@ class _Run:
         found = solve_schedule(pipeline, time_limit_seconds=seconds, seed=self.seed, workers=self.workers, gap=self.gap)
         stage = self.problem.stage_of_node
         assert stage is not None
-        copies = self.problem.copy_link_factor * self.problem.copy_link_seconds(stage)
+        copies = self.problem.copy_seconds(stage)
         if found.choice is not None:
             paths = [tuple(path)] * self.problem.microbatches
             self.take(timed(self.problem, stage, paths, orders_of(self.problem, path, found.choice)))
@@ -346,7 +346,7 @@ class _Run:
 
         stage = self.problem.stage_of_node
         assert stage is not None
-        copies = self.problem.copy_link_factor * self.problem.copy_link_seconds(stage)
+        copies = self.problem.copy_seconds(stage)
         found = solve_exactly(
             self.problem,
             stage,

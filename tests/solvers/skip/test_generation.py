@@ -184,7 +184,7 @@ def test_generated_programme_is_the_listed_one() -> None:
         problem, stages = fixed(seed)
         paths = every_path(problem, stages, EVERY)
         assert paths is not None
-        wanted = relaxed_makespan(problem, path_rows(problem, stages, paths)) if len(paths) else np.inf
+        wanted = relaxed_makespan(path_rows(problem, stages, paths)) if len(paths) else np.inf
         found = PathGenerator(problem, stages).generated(problem, seconds=10)
         assert found is not None
         assert found.closed
@@ -199,7 +199,7 @@ def test_generated_programme_of_thousands_of_paths(seed: int) -> None:
     problem, stages = larger(100 + seed)
     paths = every_path(problem, stages, EVERY)
     assert paths is not None
-    wanted = relaxed_makespan(problem, path_rows(problem, stages, paths))
+    wanted = relaxed_makespan(path_rows(problem, stages, paths))
     generator = PathGenerator(problem, stages)
     found, stopped = (generator.generated(problem, seconds=s) for s in (20.0, 0.0))
     assert found is not None
