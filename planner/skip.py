@@ -338,7 +338,8 @@ def _fatal_losses(request: SkipRequest) -> list[str]:
         except ValueError as why:
             text = str(why).removeprefix(f"node {node}: ")
             place = f"of node {node} ({request.names[node]})" if problem.stage_of_node else "of a node"
-            found.append(f"the loss {place} is not survived: {text}; give that stage a second node")
+            helps = "link it to a second node" if "unreachable" in text else "give that stage a second node"
+            found.append(f"the loss {place} is not survived: {text}; {helps}")
     found = list(dict.fromkeys(found))
     more = len(found) - MOST_REASONS
     return found[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else [])
