@@ -1,6 +1,7 @@
 """A set of paths after the loss of a node, repaired where it is broken; paths that do not visit the node stay.
 
-1. Every micro-batch that did moves to another copy of the node's stage: the one that serves fewest in its wave.
+1. Every micro-batch that did moves to another copy of the node's stage: where its trip and those of the copy's other
+   micro-batches of its wave take least (of stage 0, whose nodes start as many each, where fewest start).
 2. Where those cannot take them, it takes another path: any legal one, chosen by the path programme around the paths
    that stay, wave by wave.
 
@@ -8,6 +9,7 @@ Repaired paths keep every rule that the problem has without the node (failure.py
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,7 +21,7 @@ from solvers.skip.bounds import Bound, bound_over_paths
 from solvers.skip.failure import without_node
 from solvers.skip.generation import Generated, PathGenerator
 from solvers.skip.path_program import completed_paths
-from solvers.skip.paths import Ints, every_path
+from solvers.skip.paths import Ints, every_path, times_alone
 from solvers.skip.problem import Path, SkipProblem
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.simulate import first_in_first_out
@@ -50,14 +52,15 @@ def repaired(
     old = np.array(paths, dtype=np.int64)
     lost = (old == node).any(axis=1)
     moved = int(lost.sum())
-    kept = old - (old > node)
+    kept, places = old - (old > node), (old == node).argmax(axis=1)
     tries: tuple[How, ...] = ("other copies", "other paths")
+    if stage_of_node.count(stage_of_node[node]) == 1:
+        tries = ("other paths",)
     for how in tries:
-        new = (
-            _on_copies(left, old, node, lost, stage_of_node)
-            if how == "other copies"
-            else _on_paths(left, kept, lost, seconds)
-        )
+        if how == "other copies":
+            new = _on_copies(left, kept, lost, places, stage_of_node[node])
+        else:
+            new = _on_paths(left, kept, lost, seconds)
         if new is None or not keeps_rules(left, np.array(left.stage_of_node, dtype=np.int64), new):
             continue
         schedule = _executed(left, new)
@@ -66,30 +69,32 @@ def repaired(
     return None
 
 
-def _on_copies(left: SkipProblem, old: Ints, node: int, lost: Ints, stage_of_node: Sequence[int]) -> Ints | None:
-    """In the numbers of the nodes left."""
-    copies = [n for n in range(len(stage_of_node)) if stage_of_node[n] == stage_of_node[node] and n != node]
-    new = old.copy()
-    for k in np.flatnonzero(lost):
-        wave = k // left.wave_size
-        inside = new[wave * left.wave_size : (wave + 1) * left.wave_size]
-        place = int(np.flatnonzero(old[k] == node)[0])
-        usable = [n for n in copies if left.memory_cap[n - (n > node)] and _linked(left, old[k], place, n, node)]
-        if not usable:
-            return None
-        new[k, place] = min(usable, key=lambda n: (int((inside == n).sum()), n))
-    return new - (new > node)
-
-
-def _linked(left: SkipProblem, path: Ints, place: int, copy: int, node: int) -> bool:
-    """Whether ``copy`` reaches the neighbours at ``place`` of ``path`` (numbers before the loss) and back."""
-    round_trip = left.rules.ends == "first"
-    places = [p for p in (place - 1, place + 1) if 0 <= p < len(path)]
-    if round_trip and place in (0, len(path) - 1):
-        places.append(len(path) - 1 - place)
-    here = copy - (copy > node)
-    others = [int(path[p] - (path[p] > node)) for p in places if p != place]
-    return all(np.isfinite(left.link_seconds[here][n] + left.link_seconds[n][here]) for n in others)
+def _on_copies(left: SkipProblem, kept: Ints, lost: Ints, places: Ints, stage: int) -> Ints | None:
+    """``places`` [micro-batches]: where the lost node stood on each path that visited it."""
+    assert left.stage_of_node is not None
+    copies = [n for n in range(left.nodes) if left.stage_of_node[n] == stage and left.memory_cap[n]]
+    if not copies:
+        return None
+    new = kept.copy()
+    counted = stage == 0 and left.rules.balanced_starts
+    for wave in range(left.waves):
+        members = range(wave * left.wave_size, (wave + 1) * left.wave_size)
+        count, busy = Counter[int](), Counter[int]()
+        for k in (k for k in members if not lost[k]):
+            for n in set(new[k].tolist()) & set(copies):
+                count[n] += 1
+                busy[n] += times_alone(left, new[k : k + 1]).trip[0]
+        for k in (k for k in members if lost[k]):
+            tried = np.repeat(new[k : k + 1], len(copies), axis=0)
+            tried[:, places[k]] = copies
+            trips = times_alone(left, tried).trip
+            best = min(range(len(copies)), key=lambda i: (counted * count[copies[i]], busy[copies[i]] + trips[i]))
+            if not np.isfinite(trips[best]):
+                return None
+            new[k] = tried[best]
+            count[copies[best]] += 1
+            busy[copies[best]] += trips[best]
+    return new
 
 
 def _on_paths(left: SkipProblem, kept: Ints, lost: Ints, seconds: float) -> Ints | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solvers.skip.arrays import limits_of, machine_of
+from solvers.skip.decoder import STUCK, Floats, Ints
 from solvers.skip.kernels import (
     EXCHANGE_COPY,
     EXCHANGE_STAGE,
@@ -17,13 +18,10 @@ from solvers.skip.kernels import (
     OTHER_STAGE,
     SHIFT,
     SHIFT_ONE,
-    STUCK,
     SWAP_NODES,
     SWAP_OFFSETS,
     TRANSPOSE,
     WEIGHTS,
-    Floats,
-    Ints,
     anneal,
 )
 from solvers.skip.problem import SkipProblem
