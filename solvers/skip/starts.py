@@ -1,6 +1,7 @@
 """First sets of paths and first arrangements."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -56,10 +57,9 @@ def _by_quota(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
 
 def _by_programme(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
     """Stage sequences of one wave by an integer programme of random costs."""
-    every = list(islice(stage_sequences(problem), MOST_SEQUENCES + 1))
-    if len(every) > MOST_SEQUENCES:
+    sequences = _listed(problem)
+    if sequences is None:
         return _drawn(problem, rng)
-    sequences = np.array(every, dtype=np.int64)
     if not len(sequences):
         return None
     serves = np.zeros((problem.stages, len(sequences)))
@@ -80,6 +80,13 @@ def _by_programme(problem: SkipProblem, rng: np.random.Generator) -> Ints | None
         return None
     wave = np.repeat(sequences, np.round(found.x).astype(int), axis=0)
     return np.concatenate([rng.permutation(wave) for _ in range(problem.waves)])
+
+
+@lru_cache(maxsize=4)
+def _listed(problem: SkipProblem) -> Ints | None:
+    """Every sequence of stages; None: more than ``MOST_SEQUENCES``."""
+    found = list(islice(stage_sequences(problem), MOST_SEQUENCES + 1))
+    return None if len(found) > MOST_SEQUENCES else np.array(found, dtype=np.int64)
 
 
 def _drawn(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
