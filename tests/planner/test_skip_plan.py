@@ -1,11 +1,14 @@
 """Skipping in a whole plan: the section that is written, and what refuses it."""
 
 import json
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from costmodels.configuration import Job
 from planner import SolveOptions, load_cluster, load_model, solve
+from planner.cli.main import group
 from planner.exports import TARGETS, ExportRefused, export
 from planner.plan import Plan, operations
 from planner.skip_pins import skip_pins
@@ -145,6 +148,15 @@ def test_uses_of_the_stages_fill_the_makespan(plan: Plan) -> None:
         assert 1 <= use.in_flight <= problem.memory_cap[use.stage]
     assert uses[0].fill_seconds == 0.0 < uses[3].fill_seconds
     assert skip_uses(llama_plan()) == ()
+
+
+def test_explain_shows_the_bubbles_that_skipping_leaves(plan: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan.save(path)
+    text = CliRunner().invoke(group, ["explain", str(path)]).stdout
+    assert "skipping  micro-batches" in text
+    found = json.loads(CliRunner().invoke(group, ["explain", str(path), "--json"]).stdout)
+    assert [use["microbatches"] for use in found["skip"]] == [8, 4, 4, 8]
 
 
 def test_one_stage_and_interleaved_chunks_are_refused() -> None:
