@@ -156,6 +156,9 @@ def test_every_way_to_end_has_words() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_with_the_best_so_far(tmp_path: Path) -> None:
+    from solvers.skip.readiness import ready
+
+    ready()  # compiled and on disk, so that the signal finds a search
     path = written(tmp_path, CHAIN | {"micro_batches": 64, "memory_per_node": 4})
     code = "from planner.cli.main import main; main()"
     arguments = [sys.executable, "-c", code, "skip", str(path), "--time-limit", "120", "--json"]
