@@ -74,9 +74,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """``stage`` is enumerate, bound or search; counts of candidates handled so far."""
+    """``stage`` is enumerate, bound or search, or compile where skipped stages need it; counts of candidates handled so
+    far."""
 
-    stage: Literal["enumerate", "bound", "search"]
+    stage: Literal["enumerate", "bound", "search", "compile"]
     done: int
     total: int
     best_seconds: float | None = None
@@ -176,8 +177,13 @@ def solve(
     if options.skip_ratio is not None:
         from planner.skip_plan import with_skipping
 
-        allowed = _left(started, limit, options.skip_seconds)
-        plan = with_skipping(plan, options.skip_ratio, seconds=allowed, seed=options.seed)
+        plan = with_skipping(
+            plan,
+            options.skip_ratio,
+            seconds=_left(started, limit, options.skip_seconds),
+            seed=options.seed,
+            on_compiling=lambda: tell(Progress(stage="compile", done=total, total=total)),
+        )
         status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
     return Outcome(status=status, plan=plan, seconds=seconds)
 

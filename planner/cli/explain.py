@@ -19,10 +19,11 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     from planner.cli.binding import compare, what_binds
     from planner.cli.output import echo_json, plain
     from planner.cli.pairs import parse_pairs
-    from planner.cli.pipeline_report import cut_table, cuts_and_stages, stage_table
+    from planner.cli.pipeline_report import cut_table, cuts_and_stages, skip_table, stage_table
     from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
     from planner.plan import Plan
+    from planner.skip_use import skip_uses
 
     pins = parse_pairs(why_not) if why_not is not None else None
     if pins == {}:
@@ -34,6 +35,7 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None
     rules, uses = cuts_and_stages(document) if len(document.stages) > 1 else ((), ())
+    skipping = skip_uses(document)
     if as_json:
         echo_json(
             {
@@ -49,6 +51,9 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
                     for rule in rules
                 ],
                 "stages": [{**plain(use), "idle_seconds": use.idle_seconds} for use in uses],
+                **(
+                    {"skip": [{**plain(use), "idle_seconds": use.idle_seconds} for use in skipping]} if skipping else {}
+                ),
                 "why_not": outcome
                 and {
                     "status": outcome.status,
@@ -62,6 +67,8 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     click.echo(f"{summarize(document)}\n\n{what_binds(document)}")
     if uses:
         click.echo(f"\n{cut_table(document, rules)}\n\n{stage_table(document, uses)}")
+    if skipping:
+        click.echo(f"\n{skip_table(document, skipping)}")
     if outcome is not None:
         click.echo(f"\nWhy not {why_not}?")
         if other is None:

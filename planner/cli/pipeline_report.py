@@ -10,6 +10,7 @@ from planner.cli.output import gigabytes, percent, table
 if TYPE_CHECKING:
     from planner.baselines import Baseline
     from planner.plan import Plan
+    from planner.skip_use import SkipUse
     from planner.stage_use import StageUse
 
 
@@ -70,6 +71,28 @@ def stage_table(plan: "Plan", uses: "Sequence[StageUse]") -> str:
     )
     note = "(fill: before its first pass; drain: after its last; alive: when activations take most)"
     return table(header, rows, text=(0, 8)) + "\n" + note
+
+
+def skip_table(plan: "Plan", uses: "Sequence[SkipUse]") -> str:
+    """Stage by stage what the micro-batches that skip leave it: those it serves, its bubbles."""
+    assert plan.skip is not None
+    whole = plan.skip.makespan_seconds
+    rows = [
+        (
+            use.stage,
+            use.microbatches,
+            f"{use.busy_seconds:.4g}",
+            f"{use.idle_seconds:.3g}",
+            percent(use.idle_seconds / whole),
+            f"{use.fill_seconds:.3g}",
+            f"{use.stall_seconds:.3g}",
+            f"{use.drain_seconds:.3g}",
+            use.in_flight,
+        )
+        for use in uses
+    ]
+    header = ("skipping", "micro-batches", "busy s", "idle s", "idle", "fill s", "stall s", "drain s", "in flight")
+    return table(header, rows) + f"\n(the skip section's schedule, {whole:.4g} s; the tables above: every stage run)"
 
 
 def _runs(numbers: Sequence[int]) -> str:

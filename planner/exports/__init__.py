@@ -23,18 +23,17 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
     module = import_module(f"planner.exports.{target_named(target).module}")
     if faults := _faults(plan):
         raise ExportRefused(target, faults)
-    if plan.skip is not None and not TARGETS[target].only_places:
+    if plan.skip is not None and target in NO_SKIPPING:
         raise ExportRefused(target, [_skipping(plan.skip, target, len(plan.stages))])
     files: dict[str, str] = module.files(plan)
     return files
 
 
 def _skipping(skip: "Skip", target: str, stages: int) -> str:
-    runtime = NO_SKIPPING.get(target)
-    does = f"{runtime} sends every micro-batch" if runtime else f"{target} draws every micro-batch"
     return (
-        f"skip: {does} through all {stages} stages in one order; here each runs {skip.path_length}; plan without "
-        "--skip-ratio, or run the paths and the order of the plan's skip section in a runtime of your own"
+        f"skip: {NO_SKIPPING[target]} sends every micro-batch through all {stages} stages in one order; here each runs "
+        f"{skip.path_length}; plan without --skip-ratio, or run the paths and the order of the plan's skip section in "
+        "a runtime of your own"
     )
 
 

@@ -10,5 +10,6 @@ NO_SKIPPING = {
 
 SKIP_TARGETS = {
     "skippipe": "schedule.json of SkipPipe's executor: partitions, paths, memory, locations, sends",
+    "chrome-trace": "the planned order for Perfetto or chrome://tracing, a process a node",
     **{name: f"refused: {runtime} runs every stage" for name, runtime in NO_SKIPPING.items()},
 }

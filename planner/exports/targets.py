@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``module`` of ``planner.exports`` writes it; ``main`` is the first of its ``files``. ``only_places``: it says
-    where ranks run, whatever they run."""
+    """``module`` of ``planner.exports`` writes it; ``main`` is the first of its ``files``."""
 
     module: str
     files: tuple[str, ...]
     summary: str
-    only_places: bool = False
 
     @property
     def main(self) -> str:
@@ -50,31 +48,26 @@ TARGETS: dict[str, Target] = {
         module="hostfile",
         files=("hostfile",),
         summary="hosts with their slots in the order of ranks (Open MPI, DeepSpeed)",
-        only_places=True,
     ),
     "slurm": Target(
         module="slurm",
         files=("slurm.hostfile", "srun.sh"),
         summary="SLURM_HOSTFILE with the host of every task, and the srun line (--distribution=arbitrary)",
-        only_places=True,
     ),
     "openmpi-rankfile": Target(
         module="openmpi_rankfile",
         files=("rankfile",),
         summary="Open MPI's rankfile: host and core of every rank",
-        only_places=True,
     ),
     "cuda-visible-devices": Target(
         module="cuda_visible_devices",
         files=("cuda_visible_devices.sh", "cuda_visible_devices.json"),
         summary="CUDA_VISIBLE_DEVICES of every host",
-        only_places=True,
     ),
     "device-mesh": Target(
         module="device_mesh",
         files=("device_mesh.json", "device_mesh.py"),
         summary="rank tensors of torch's DeviceMesh (2.13), and the code that loads them",
-        only_places=True,
     ),
 }
 

@@ -16,6 +16,7 @@ from planner.plan.document import Plan
 from planner.plan.mapping import gpu_order, host_names
 from planner.plan.order import order_of
 from planner.plan.parallelism import RankOrder, Ranks
+from planner.plan.skip_times import skip_operations
 
 GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
 Pass = Literal["forward", "backward", "input_grad", "weight_grad"]
@@ -25,6 +26,7 @@ KINDS: dict[int, Pass] = {
     INPUT_GRAD: "input_grad",
     WEIGHT_GRAD: "weight_grad",
 }
+SKIP_KINDS: dict[str, Pass] = {"F": "forward", "B": "backward"}
 DENSE_AXES: tuple[GroupKind, ...] = ("tp", "cp", "dp", "pp")
 OF_A_STAGE: tuple[GroupKind, ...] = ("tp", "cp", "dp")
 OF_A_STAGE_EXPERT: tuple[GroupKind, ...] = ("etp", "ep", "edp")
@@ -145,12 +147,25 @@ def _number(ranks: Ranks, axes: Sequence[GroupKind], digits: Mapping[GroupKind, 
 
 
 def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:
-    """What every rank of ``stage`` runs in a step, in order, timed by the event simulation.
+    """What every rank of ``stage`` runs in a step, in order, timed by the event simulation; where the plan skips
+    stages, what its skip section has the stage run, backward passes whole.
 
     ``ValueError`` for a stage that the plan does not have.
     """
     if not 0 <= stage < len(plan.stages):
         raise ValueError(f"stage {stage}: the plan has stages 0 to {len(plan.stages) - 1}")
+    if plan.skip is not None:
+        chunk = plan.stages[stage].chunks[0].chunk
+        return tuple(
+            Operation(
+                kind=SKIP_KINDS[one.op],
+                chunk=chunk,
+                microbatch=one.microbatch,
+                start_seconds=one.start,
+                end_seconds=one.end,
+            )
+            for one in skip_operations(plan, plan.skip)[stage]
+        )
     order = order_of(plan)
     if order.splits_vocabulary:
         raise ValueError(f"schedule {plan.schedule.name}: the passes of a split vocabulary are not spelled out")
