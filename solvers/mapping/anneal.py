@@ -1,9 +1,9 @@
 """Annealing over orders, compiled: small changes of the grid, priced by the edges and ring links that they touch.
 
-Changes: two hosts swapped, anywhere, or the second near the first, or near a neighbour of its place, in the line of hosts
-(most links of a cluster are alike but for a few, and leaves are stretches of the line), the first anywhere or at the
-dearest edge or ring link; three hosts in turn; stretches of two rows swapped; a stretch of a row or of a column reversed
-or turned by one; rows reversed or turned by one. The score that is followed is the value plus smooth stand-ins for the two maxima,
+Changes: two hosts swapped, the first anywhere or at the dearest edge or ring link, the second anywhere, or near the
+first or near a neighbour of its place in the line of hosts (leaves of a cluster are stretches of the line); three hosts
+in turn; stretches of two rows swapped; a stretch of a row or of a column reversed or turned by one; rows reversed or
+turned by one. The score that is followed is the value plus smooth stand-ins for the two maxima,
 
     max row + max column + WEIGHT (norm of the rows + norm of the columns),    norm(x) = (mean of x ** 8) ** (1 / 8),
 
