@@ -191,3 +191,11 @@ def test_the_checker_prices_random_orders_as_the_solver_does() -> None:
                 rings = ring_seconds(problem, order.tolist())
                 assert [ring is None for ring in rings] == [column is None for column in cost.columns]
                 assert [ring or 0.0 for ring in rings] == pytest.approx([c or 0.0 for c in cost.columns], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "told"), [({"0,0": "b"}, "excluded as well"), ({"0,0": "a", "0,1": "a"}, "another place already")]
+)
+def test_a_fixed_host_is_there_to_use(fixed: dict[str, str], told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        load_mapping(two_leaves(excluded=["b"], pipelines=1, fixed=fixed))
