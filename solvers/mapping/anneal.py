@@ -1,9 +1,9 @@
 """Annealing over orders, compiled: small changes of the grid, priced by the edges and ring links that they touch.
 
-Changes: two hosts swapped, anywhere, near each other in the line of hosts (most links of a cluster are alike but for
-a few, and leaves are stretches of the line), or one of them at the dearest edge or ring link; three hosts in turn;
-stretches of two rows swapped; a stretch of a row or of a column reversed or turned by one; rows reversed or turned by
-one. The score that is followed is the value plus smooth stand-ins for the two maxima,
+Changes: two hosts swapped, the first anywhere or at the dearest edge or ring link, the second anywhere, or near the
+first or near a neighbour of its place in the line of hosts (leaves of a cluster are stretches of the line); three hosts
+in turn; stretches of two rows swapped; a stretch of a row or of a column reversed or turned by one; rows reversed or
+turned by one. The score that is followed is the value plus smooth stand-ins for the two maxima,
 
     max row + max column + WEIGHT (norm of the rows + norm of the columns),    norm(x) = (mean of x ** 8) ** (1 / 8),
 
@@ -50,6 +50,19 @@ def _stretch(first: int, last: int, at: int, turned: bool) -> int:
 stretch = compiled(_stretch)
 
 
+def _neighbour(order: Order, place: int, random: np.random.Generator) -> int:
+    """The host of a place that shares an edge or a ring link with this one."""
+    n, p = order.shape
+    r, c = place // p, place % p
+    side = 1 if random.random() < 0.5 else -1
+    if p > 1 and (n == 1 or random.random() < 0.5):
+        return int(order[r, c + side if 0 <= c + side < p else c - side])
+    return int(order[(r + side) % n, c])
+
+
+neighbour = compiled(_neighbour)
+
+
 def _propose(
     kind: int,
     order: Order,
@@ -68,7 +81,8 @@ def _propose(
         here = order[a // p, a % p]
         if kind in (SWAP_NEAR, NEAR_DEAREST):
             reach = 1 << int(random.integers(1, 6))
-            to = rank[here] + int(random.integers(-reach, reach + 1))
+            near = here if random.random() < 0.5 else neighbour(order, a, random)
+            to = rank[near] + int(random.integers(-reach, reach + 1))
             if to < 0 or to >= line.shape[0]:
                 return 0
             there = line[to]

@@ -27,7 +27,7 @@ TRIED, TRIAL = 8, 40
 SMALL = 64
 """Places up to which annealing begins hot: larger grids keep the shape of their start."""
 
-HOT, HOT_AGAIN, COLD = 0.03, 0.002, 1e-5
+HOT, HOT_AGAIN, COLD = 0.03, 3e-4, 1e-5
 """Shares of the value: temperatures to begin hot with, to begin a start or the best so far with, and to end with."""
 
 SLICE, SLICE_WHOLE = 20_000, 500
