@@ -38,9 +38,9 @@ from solvers.stop import MaxSeconds, NoLimit
 class SolveOptions:
     """What to hold fixed and when to stop.
 
-    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``allow`` frees fields
-    that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
-    that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
+    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off (``folding``: experts keep to the attention's
+    own groups), ``allow`` frees fields that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is
+    the relative gap that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
     order of operations of a plan whose schedule is ``best`` may be improved once it has won, ``host_seconds`` how long
     the order of its hosts where their links differ; ``seed`` is of both. With ``skip_ratio`` every micro-batch skips
