@@ -13,6 +13,7 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.expert_training import (
     ExpertLoads,
+    Renumbering,
     check_loads,
     experts_section,
     priced_model,
@@ -28,7 +29,7 @@ from planner.plan.mapping import with_hosts
 from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.skip_pins import skip_pins
-from planner.space import IllegalConfiguration, enumerate_space
+from planner.space import IllegalConfiguration, Space, enumerate_space
 from solvers.search import Progress as SearchProgress
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -114,12 +115,7 @@ def solve(
     total = len(space.columns)
     tell(Progress(stage="enumerate", done=total, total=total))
 
-    placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
-    priced = priced_model(model, placed) if placed else model
-    unlike = has_unlike_links(cluster)
-    if unlike:
-        _check_placeable(options)
-    pricing = (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns)
+    pricing, placed = _pricing(cluster, model, job, options, calibration, space, expert_loads)
     bounds = pricing.coarse_bounds()
     tell(Progress(stage="bound", done=total, total=total))
 
@@ -186,6 +182,41 @@ def solve(
         )
         status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
     return Outcome(status=status, plan=plan, seconds=seconds)
+
+
+def least_step_seconds(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    *,
+    options: SolveOptions = SolveOptions(),
+    expert_loads: ExpertLoads | None = None,
+) -> float:
+    """Seconds that the step of no configuration is below, at once and without a search: inf where none can fit.
+    Arguments and errors are those of ``solve``."""
+    pins = skip_pins(options.pins) if options.skip_ratio is not None else options.pins
+    calibration = calibration_for(cluster, job, options.calibration)
+    space = enumerate_space(cluster, model, job, pins, options.forbid, options.allow)
+    pricing, _ = _pricing(cluster, model, job, options, calibration, space, expert_loads)
+    return float(pricing.coarse_bounds().min(initial=float("inf")))
+
+
+def _pricing(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    options: SolveOptions,
+    calibration: Calibration,
+    space: Space,
+    expert_loads: ExpertLoads | None,
+) -> tuple[Pricing, dict[int, Renumbering]]:
+    """Prices of all configurations, and where experts are placed by load, their places for every ``ep``."""
+    placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
+    priced = priced_model(model, placed) if placed else model
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        _check_placeable(options)
+    return (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns), placed
 
 
 def _check_placeable(options: SolveOptions) -> None:

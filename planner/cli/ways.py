@@ -24,7 +24,8 @@ def solve_best_way(
 ) -> "Outcome":
     """The outcome with the shortest step of all ways to use the machines, told on stderr where there are several.
 
-    Proven only where every way was; the time limit is of all of them together.
+    Proven only where every way was; the time limit is of all of them together. A way that no configuration makes as
+    fast as those before it is told by its bound, and not searched.
     """
     return _best_way(machines, model, job, options, loads)[0]
 
@@ -38,24 +39,38 @@ def _best_way(
     prefix: str = "",
 ) -> "tuple[Outcome, str]":
     """``solve_best_way`` and what its way leaves unused; ``prefix`` stands before what is told."""
-    started = time.monotonic()
-    outcomes: list[Outcome] = []
+    from planner.solve import least_step_seconds
+
+    started, slower = time.monotonic(), 0
+    ways: list[tuple[Outcome, str]] = []
     for choice in machines.alternatives:
+        fastest = min((_seconds(outcome) for outcome, _ in ways), default=float("inf"))
         limit, caught = options.time_limit_seconds, Interrupt()
         left = None if limit is None else limit - (time.monotonic() - started)
-        if outcomes and left is not None and left <= 0:
+        if ways and left is not None and left <= 0:
             click.echo(f"{prefix}{choice.note}: not searched, the time limit came first", err=True)
-            outcomes.append(replace(outcomes[0], status="unknown", plan=None, infeasibility=None))
+            ways.append((replace(ways[0][0], status="unknown", plan=None, infeasibility=None), choice.note))
             continue
+        if fastest < float("inf"):
+            try:
+                least = least_step_seconds(choice.cluster, model, job, options=options, expert_loads=loads)
+            except KeyboardInterrupt:  # what was found stays
+                break
+            if least >= fastest:
+                found = "nothing fits" if least == float("inf") else f"no step below {least:.4g} s"
+                click.echo(f"{prefix}{choice.note}: {found}", err=True)
+                slower += 1
+                continue
+            left = None if limit is None else max(1e-3, limit - (time.monotonic() - started))
         own = replace(options, time_limit_seconds=left)
-        outcomes.append(search(choice.cluster, model, job, own, caught, expert_loads=loads))
+        ways.append((search(choice.cluster, model, job, own, caught, expert_loads=loads), choice.note))
         if choice.note:
-            click.echo(f"{prefix}{choice.note}: {_told(outcomes[-1])}", err=True)
+            click.echo(f"{prefix}{choice.note}: {_told(ways[-1][0])}", err=True)
         if caught.asked:
             break
-    best = min(outcomes, key=_seconds)
-    note = machines.alternatives[outcomes.index(best)].note
-    complete = len(outcomes) == len(machines.alternatives) and all(_proves(one, _seconds(best)) for one in outcomes)
+    best, note = min(ways, key=lambda way: _seconds(way[0]))
+    everyone = len(ways) + slower == len(machines.alternatives)
+    complete = everyone and all(_proves(one, _seconds(best)) for one, _ in ways)
     return (best if complete or best.status != "optimal" else replace(best, status="feasible")), note
 
 
