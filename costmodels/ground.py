@@ -44,8 +44,8 @@ class Ground:
         for number, row in enumerate(self.rows):
             if len(row.machines) != stages or not all(0 <= k < len(self.machines) for k in row.machines):
                 found.append(f"rows[{number}].machines: {row.machines}: not {stages} of {len(self.machines)} machines")
-            if len(row.edges) < edges:
-                found.append(f"rows[{number}].edges: {len(row.edges)} for {stages} stages; {edges} are needed")
+            if len(row.edges) != edges:
+                found.append(f"rows[{number}].edges: {len(row.edges)} for {stages} stages; it needs {edges}")
             if row.replicas < 1 or row.microbatches < 1:
                 found.append(
                     f"rows[{number}]: {row.replicas} pipelines of {row.microbatches} micro-batches; at least 1"

@@ -10,7 +10,7 @@ import numpy as np
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
-from costmodels.flops import mfu, model_flops
+from costmodels.flops import model_flops
 from costmodels.hardware import Cluster
 from costmodels.placement import placement_of, schedule_of, stage_of_chunk
 from costmodels.price import StagePrice, StepPrice
@@ -18,6 +18,7 @@ from costmodels.sharding import vocabulary_rows as even_rows
 from planner.plan.certificate import Certificate, scope
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.experts import ExpertLoadsInput, Experts
+from planner.plan.ground import PROOF, PlanGround
 from planner.plan.inputs import ModelInput, PlanOptions
 from planner.plan.prediction import MfuConvention
 from planner.plan.writing import seal
@@ -38,6 +39,7 @@ def build_plan(
     vocabulary_rows: Sequence[int] | None = None,
     expert_loads: ExpertLoadsInput | None = None,
     experts: Experts | None = None,
+    ground: PlanGround | None = None,
 ) -> Plan:
     """The sealed plan for ``configuration`` with the chain cut at ``boundaries``.
 
@@ -45,12 +47,13 @@ def build_plan(
     multi-token-prediction layers, head); ``price`` is ``price_step`` of the same arguments. The certificate's scope is
     written from ``options``. ``operations``: of each stage, where ``schedule`` is ``best`` (``planner.plan.order``).
     ``vocabulary_rows`` on each rank of every stage of a vocabulary split over them, None for even shares.
+    ``ground``: what its stages stand on where that is not ``cluster``; ``price`` is then of its row ``shown``.
     ``expert_loads`` and the ``experts`` placed by them go together; ``price`` is then of ``experts.loaded(model)``.
     """
     options = options or PlanOptions()
     stages = [
         _stage(
-            cluster,
+            ground.capacity_bytes(stage) if ground else cluster.capacity_bytes,
             model,
             configuration,
             boundaries,
@@ -60,7 +63,8 @@ def build_plan(
         )
         for stage, priced in enumerate(price.stages)
     ]
-    microbatches = configuration.microbatches(job.global_batch)
+    microbatches = ground.rows[ground.shown].microbatches if ground else configuration.microbatches(job.global_batch)
+    peak_flops = ground.mean_peak_flops(job) if ground else cluster.gpu.peak_flops[job.precision]
     document = {
         "schema_version": SCHEMA_VERSION,
         "inputs": {
@@ -82,6 +86,7 @@ def build_plan(
         },
         "stages": stages,
         "ranks": _ranks(cluster, configuration),
+        **({"ground": ground.model_dump(mode="json")} if ground is not None else {}),
         "schedule": {
             "name": schedule_name(configuration),
             "microbatches": microbatches,
@@ -90,9 +95,9 @@ def build_plan(
             **({"operations": list(operations)} if operations is not None else {}),
         },
         **({"experts": experts.model_dump(mode="json")} if experts is not None else {}),
-        "prediction": _prediction(cluster, model, job, price),
+        "prediction": _prediction(cluster, model, job, price, peak_flops),
         "certificate": certificate.model_dump(mode="json")
-        | {"scope": scope(options, certificate.cuts, experts is not None)},
+        | {"scope": scope(options, certificate.cuts, experts is not None, PROOF[ground.kind] if ground else "")},
         "provenance": {
             "tool": "meshwright",
             "version": tool_version(),
@@ -127,7 +132,7 @@ def _ranks(cluster: Cluster, configuration: Configuration) -> dict[str, Any]:
 
 
 def _stage(
-    cluster: Cluster,
+    capacity: float,
     model: Model,
     configuration: Configuration,
     boundaries: Sequence[int],
@@ -140,7 +145,6 @@ def _stage(
         {"chunk": c, **_content(model, boundaries[c], boundaries[c + 1]), **asdict(seconds)}
         for c, seconds in zip(own, price.chunks, strict=True)
     ]
-    capacity = cluster.capacity_bytes
     split = configuration.vocabulary != "whole"
     shares = configuration.pp if split else 1
     rows = own_rows or int(even_rows(model.vocabulary, np.array(configuration.tp), shares))
@@ -183,7 +187,7 @@ def _content(model: Model, first: int, end: int) -> dict[str, Any]:
     }
 
 
-def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice) -> dict[str, Any]:
+def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice, peak_flops: float) -> dict[str, Any]:
     tokens_per_second = job.tokens / price.step_seconds
     peaks = [stage.memory.peak_bytes for stage in price.stages]
     peak = max(peaks)
@@ -200,7 +204,7 @@ def _prediction(cluster: Cluster, model: Model, job: Job, price: StepPrice) -> d
         "tokens_per_second": tokens_per_second,
         "tokens_per_second_per_gpu": tokens_per_second / cluster.gpus,
         "model_flops_per_step": model_flops(model, job),
-        "mfu": mfu(model, job, cluster, price.step_seconds),
+        "mfu": model_flops(model, job) / (price.step_seconds * cluster.gpus * peak_flops),
         "mfu_convention": get_args(MfuConvention)[0],
         "peak_memory_bytes": peak,
         "peak_memory_stage": peaks.index(peak),

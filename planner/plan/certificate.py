@@ -17,15 +17,15 @@ Cuts = Literal[
 EVERY_CUT, SOME_CUTS, RULE_CUT = get_args(Cuts)
 
 
-def scope(options: PlanOptions, cuts: str, placed: bool = False) -> str:
-    """What the bound holds for, in words: which configurations, cut how, experts ``placed`` how, the gap asked for, on
-    which clock."""
+def scope(options: PlanOptions, cuts: str, placed: bool = False, ground: str = "") -> str:
+    """What the bound holds for, in words: which configurations, cut how, experts ``placed`` how, on which ``ground``
+    (``planner.plan.ground.PROOF``), the gap asked for, on which clock."""
     pinned = "".join(f", {name} = {value}" for name, value in sorted(options.pins.items()))
     without = "".join(f", no {name}" for name in sorted(options.forbid))
     freed = "".join(f", any {name}" for name in sorted(options.allow))
     held = "; experts as placed for each ep" if placed else ""
     return (
-        f"configurations of the stated space{pinned}{without}{freed}; {cuts}{held}; asked gap "
+        f"configurations of the stated space{pinned}{without}{freed}; {cuts}{held}{ground}; asked gap "
         f"{options.gap!r}; a bound on the stated cost model, not on measured time"
     )
 

@@ -20,6 +20,7 @@ from costmodels.hardware import Cluster
 from planner.plan.certificate import Certificate
 from planner.plan.errors import KeyPath, PlanError, PlanProblem
 from planner.plan.experts import Experts
+from planner.plan.ground import PlanGround
 from planner.plan.inputs import Inputs
 from planner.plan.parallelism import Parallelism, Ranks, Schedule
 from planner.plan.prediction import Prediction, Provenance
@@ -31,19 +32,21 @@ from planner.plan.writing import canonical, render, seal
 
 SCHEMA_VERSION = 1
 
-OPTIONAL = ("experts", "skip")
+OPTIONAL = ("ground", "experts", "skip")
 """Sections that are absent where a plan does not need them."""
 
 
 class Plan(Strict):
-    """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys. ``experts`` where they are placed
-    by their loads; ``skip`` is absent where every micro-batch runs every stage."""
+    """A plan. ``digest`` is the SHA-256 of the canonical JSON of all other keys. ``ground`` where nodes or the links
+    between them differ; ``experts`` where they are placed by their loads; ``skip`` is absent where every micro-batch
+    runs every stage."""
 
     schema_version: Literal[1]
     inputs: Inputs
     parallelism: Parallelism
     stages: tuple[Stage, ...]
     ranks: Ranks
+    ground: PlanGround | None = None
     schedule: Schedule
     experts: Experts | None = None
     skip: Skip | None = None
@@ -124,6 +127,25 @@ class Plan(Strict):
 
     def configuration(self) -> Configuration:
         return self.parallelism.configuration()
+
+    def calibrations(self) -> tuple[Calibration, ...]:
+        """Of the machines of ``ground``; ``CalibrationError`` as ``calibration``."""
+        assert self.ground is not None
+        own, shared = self.ground.figures or {}, self.calibration()
+        return tuple(own[k].calibration() if k in own else shared for k in range(len(self.ground.machines)))
+
+    def capacity_bytes(self, stage: int) -> float:
+        """What a job may use of each GPU of a stage."""
+        return self.inputs.cluster.capacity_bytes if self.ground is None else self.ground.capacity_bytes(stage)
+
+    def peak_flops(self) -> float:
+        """Dense peak of a GPU at the job's precision, in the mean where they differ."""
+        job = self.inputs.job
+        return (
+            self.inputs.cluster.gpu.peak_flops[job.precision]
+            if self.ground is None
+            else self.ground.mean_peak_flops(job)
+        )
 
     def boundaries(self) -> tuple[int, ...]:
         """Where the chain of embedding, layers, prediction layers and head is cut: chunks + 1 indices."""

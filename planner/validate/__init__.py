@@ -16,6 +16,7 @@ from planner.validate.document import check_canonical, check_cluster, check_dige
 from planner.validate.expert_training import check_placed_experts
 from planner.validate.findings import Finding, Report
 from planner.validate.formats import STYLES, render
+from planner.validate.ground import check_ground
 from planner.validate.inputs import check_inputs
 from planner.validate.prediction import check_prediction
 from planner.validate.prices import check_prices, check_stage_figures
@@ -56,11 +57,13 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
     check_inputs(plan, foundations)
     if foundations.clean:
         check_structure(plan, foundations)
+        check_ground(plan, foundations)
         if foundations.clean:
             check_placed_experts(plan, foundations)
-        check_stage_figures(plan, report)
-        check_prediction(plan, report)
-        check_certificate(plan, report)
+        if foundations.clean or plan.ground is None:
+            check_stage_figures(plan, report)
+            check_prediction(plan, report)
+            check_certificate(plan, report)
         if foundations.clean:
             check_prices(plan, report)
             check_skip_section(plan, report)

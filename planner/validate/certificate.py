@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from planner.plan import Alternative, Plan
 from planner.plan.certificate import EVERY_CUT, PROVEN_GAP, scope
+from planner.plan.ground import PROOF
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
 from planner.validate.prices import price_again
@@ -42,7 +43,8 @@ def check_certificate(plan: Plan, report: Report) -> None:
     report.require(bool(certificate.method.strip()), "certificate.method", f"{PATH}/method", "says nothing")
     _check_partition(plan, report)
     _check_order(plan, report)
-    expected = scope(plan.inputs.options, certificate.cuts, plan.experts is not None)
+    held = PROOF[plan.ground.kind] if plan.ground is not None else ""
+    expected = scope(plan.inputs.options, certificate.cuts, plan.experts is not None, held)
     report.same("certificate.scope", f"{PATH}/scope", certificate.scope, expected, "what the options asked for")
     _check_counts(plan, report)
     _check_alternatives(plan, report)
@@ -155,14 +157,14 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
             configuration not in chosen, "alternatives.distinct", path, "the same configuration stands before it"
         )
         chosen.append(configuration)
-        found = [*breaches(plan.cluster(), plan.model(), plan.job(), configuration)]
+        found = [*breaches(plan.cluster(), plan.model(), plan.job(), configuration, even=plan.ground is None)]
         found += option_breaches(plan.inputs.options, configuration)
         for name, message in dict.fromkeys(found):
             report.add("alternatives.legal", f"{path}/{name}", message, found=getattr(configuration, name))
         legal = not found and _check_cut(plan, alternative, path, report)
         legal = legal and _check_rows(plan, alternative, path, report)
         _check_figures(plan, alternative, path, report)
-        if legal:
+        if legal and plan.ground is None:  # an alternative stands on ground of its own, which is not written down
             _check_price(plan, alternative, path, report)
     for index, (faster, slower) in enumerate(pairwise(alternatives)):
         report.require(

@@ -26,15 +26,18 @@ NEUTRAL: dict[str, int | str] = {
 """Values of fields that are switched off; 1 for all others."""
 
 
-def breaches(cluster: Cluster, model: Model, job: Job, configuration: Configuration) -> Iterator[Breach]:
-    """Every rule that ``configuration`` breaks on this cluster, model and job."""
+def breaches(
+    cluster: Cluster, model: Model, job: Job, configuration: Configuration, *, even: bool = True
+) -> Iterator[Breach]:
+    """Every rule that ``configuration`` breaks on this cluster, model and job; ``even``: its pipelines share the batch
+    evenly."""
     c = configuration
     if c.gpus != cluster.gpus:
         yield "dp", f"tp x cp x pp x dp is {c.gpus}, the cluster has {cluster.gpus} GPUs"
     for kind in model.kinds:
         yield from _attention(kind.attention, c.tp)
         yield from _dense(kind.block, c.tp) if isinstance(kind.block, Mlp) else _experts(kind.block, c)
-    yield from _sequence(job, c)
+    yield from _sequence(job, c, even)
     yield from _pipeline(model, job, c)
     if job.offloaded_layers and c.pp > 1:
         yield "pp", "layers are offloaded on a single stage only"
@@ -74,7 +77,7 @@ def _experts(block: Moe, c: Configuration) -> Iterator[Breach]:
         yield "sp", "experts behind tp > 1 need sequence parallelism"
 
 
-def _sequence(job: Job, c: Configuration) -> Iterator[Breach]:
+def _sequence(job: Job, c: Configuration, even: bool) -> Iterator[Breach]:
     length = job.sequence_length
     if c.cp > 1 and length % (2 * c.cp):
         yield "cp", f"sequence length {length} is not divisible by 2 cp"
@@ -84,7 +87,7 @@ def _sequence(job: Job, c: Configuration) -> Iterator[Breach]:
         yield "sp", "sequence parallelism cuts over a tensor group: tp > 1"
     if c.sp and length % (c.cp * c.tp):
         yield "sp", f"sequence length {length} is not divisible by cp x tp"
-    if job.global_batch % (c.dp * c.mbs):
+    if even and job.global_batch % (c.dp * c.mbs):
         yield "mbs", f"global batch {job.global_batch} is not divisible by dp x mbs = {c.dp * c.mbs}"
 
 

@@ -27,7 +27,7 @@ def check_prediction(plan: Plan, report: Report) -> None:
     )
     if figures.step_seconds > 0:
         rate = job.tokens / figures.step_seconds
-        used = flops / figures.step_seconds / cluster.gpus / cluster.gpu.peak_flops[job.precision]
+        used = flops / figures.step_seconds / cluster.gpus / plan.peak_flops()
         expected = {"tokens_per_second": rate, "tokens_per_second_per_gpu": rate / cluster.gpus, "mfu": used}
         report.same_fields("prediction.rates", path, figures.model_dump(), expected, "follows from the step time")
         report.require(figures.mfu < 1.0, "prediction.rates", f"{path}/mfu", "no machine exceeds its peak", figures.mfu)

@@ -12,6 +12,7 @@ from planner.plan import Plan
 from planner.plan.compact import expand
 from planner.plan.order import order_of
 from planner.validate.findings import Report
+from planner.validate.ground import price_ground
 from planner.validate.parameters import stage_parameters
 
 MOST_OPERATIONS = 2_000_000
@@ -77,6 +78,8 @@ def price_again(
         return None
     try:
         with np.errstate(all="ignore"):
+            if own and plan.ground is not None:
+                return price_ground(plan, report)
             order = order_of(plan) if own and plan.schedule.operations is not None else None
             inputs = (plan.priced_model(), plan.cluster(), plan.job(), plan.calibration())
             return price_step(*inputs, configuration, boundaries, order, vocabulary_rows)
@@ -87,11 +90,10 @@ def price_again(
 
 def check_stage_figures(plan: Plan, report: Report) -> None:
     """Parameters by their matrices, states by bytes a parameter, sums, capacity, micro-batches alive."""
-    model, configuration, cluster = plan.model(), plan.configuration(), plan.cluster()
-    capacity = cluster.capacity_bytes
+    model, configuration = plan.model(), plan.configuration()
     microbatches = plan.parallelism.microbatches
     for index, stage in enumerate(plan.stages):
-        path, memory = f"/stages/{index}", stage.memory
+        path, memory, capacity = f"/stages/{index}", stage.memory, plan.capacity_bytes(index)
         counted = dict(zip(("dense", "experts"), stage_parameters(model, configuration, stage), strict=True))
         held = stage.parameters_per_rank.model_dump()
         report.same_fields(

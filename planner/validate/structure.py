@@ -57,7 +57,7 @@ def _check_options(plan: Plan, report: Report) -> None:
 def _check_configuration(plan: Plan, report: Report) -> None:
     degrees, path = plan.parallelism, "/parallelism"
     configuration, job = plan.configuration(), plan.job()
-    found = [*breaches(plan.cluster(), plan.model(), job, configuration)]
+    found = [*breaches(plan.cluster(), plan.model(), job, configuration, even=plan.ground is None)]
     found += option_breaches(plan.inputs.options, configuration)
     for name, message in dict.fromkeys(found):
         report.add("parallelism.legal", f"{path}/{name}", message, found=getattr(configuration, name))
@@ -70,6 +70,8 @@ def _check_configuration(plan: Plan, report: Report) -> None:
         stage_ranks,
         "edp x ep x etp = tp x cp x dp",
     )
+    if plan.ground is not None:
+        return  # its rows have numbers of their own (``planner.validate.ground``)
     sequences = degrees.microbatches * degrees.mbs * degrees.dp
     report.same(
         "parallelism.microbatches",

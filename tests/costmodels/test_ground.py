@@ -149,7 +149,7 @@ def test_a_ground_that_does_not_suit_says_all_that_is_wrong() -> None:
         "one a stage",
         "rows[0].machines: (0, 0, 1, 0): not 4 of 1 machines",
         "rows[0].edges: 1 for 4 stages",
-        "3 are needed",
+        "it needs 3",
         "rows: 3 pipelines for dp=2",
         "rows: 12 sequences in all, the global batch has 16",
     ]

@@ -1,15 +1,19 @@
 """Plans of several shapes, priced by the cost model, their certificates written by hand."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
 from costmodels.calibration import load_calibration
 from costmodels.configuration import Configuration, Job
+from costmodels.ground import Ground, PipelineRow
+from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Gpu, Link
 from costmodels.step_price import price_step
 from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
+from planner.plan.ground import OwnFigures, PlanGround
+from planner.plan.prediction import FigureSource
 
 H100 = Gpu(
     name="h100-sxm-80gb",
@@ -17,6 +21,14 @@ H100 = Gpu(
     memory_bytes=81559.0 * 2**20,
     memory_bytes_per_second=3.35e12,
     peak_flops={"fp16": 989e12, "bf16": 989e12, "fp8": 1979e12},
+)
+
+A100 = Gpu(
+    name="a100-sxm-80gb",
+    architecture="ampere",
+    memory_bytes=81920.0 * 2**20,
+    memory_bytes_per_second=2.039e12,
+    peak_flops={"fp16": 312e12, "bf16": 312e12},
 )
 
 LLAMA_8B_LAYER = LayerKind(
@@ -205,4 +217,50 @@ def thousands_of_gpus() -> Plan:
     )
 
 
-SAMPLES = (interleaved_dense, experts_and_prediction_layer, single_stage_windowed, thousands_of_gpus)
+@lru_cache
+def unlike_ground() -> Plan:
+    """Pipelines from H100 to A100 nodes beside one on A100 alone, with fewer micro-batches; slow links between."""
+    new = h100_cluster(6)
+    old = replace(new, name="old", gpu=A100, scale_up=Link(bytes_per_second=300e9, latency_seconds=3e-6))
+    slow = Link(bytes_per_second=3e9, latency_seconds=2e-5)
+    configuration, job = Configuration(tp=8, sp=1, pp=2, dp=3), Job(global_batch=64, sequence_length=4096)
+    ground = Ground(
+        machines=(new, old),
+        states=(new.scale_out, slow),
+        rows=(
+            PipelineRow(replicas=2, microbatches=24, machines=(0, 1), edges=(slow,)),
+            PipelineRow(replicas=1, microbatches=16, machines=(1, 1), edges=(old.scale_out,)),
+        ),
+    )
+    calibrations = (load_calibration(H100), load_calibration(A100))
+    cut = (0, 20, 34)
+    price = GroundModel(LLAMA_8B, job, configuration, ground, calibrations).price(cut)
+    seconds = price.step.step_seconds
+    certificate = Certificate.of(
+        value=seconds,
+        lower_bound=seconds,
+        allowed_gap=0.0,
+        method="written by hand",
+        candidates=1,
+        refined=1,
+        evaluated=1,
+        infeasible=0,
+        cut_by_bound=0,
+        pruned={},
+        alternatives=[],
+    )
+    figures = {name: FigureSource(**asdict(figure)) for name, figure in calibrations[1].figures.items()}
+    section = PlanGround(
+        kind="groups",
+        machines=ground.machines,
+        figures={1: OwnFigures(name=calibrations[1].name, figures=figures)},
+        states=ground.states,
+        rows=ground.rows,
+        row_seconds=tuple(one.step.step_seconds for one in price.rows),
+        shown=next(one.row for one in price.rows if one.step == price.step),
+    )
+    arguments = (new, LLAMA_8B, job, calibrations[0], configuration, cut, price.step, certificate)
+    return build_plan(*arguments, ground=section)
+
+
+SAMPLES = (interleaved_dense, experts_and_prediction_layer, single_stage_windowed, thousands_of_gpus, unlike_ground)

@@ -21,13 +21,14 @@ from tests.planner.validate.mutations import mutations
 
 MEANINGLESS = [
     # names and texts: nothing is computed from them
-    r"/inputs/cluster/(name|gpu/name|gpu/architecture)",
+    r"/(inputs/cluster|ground/machines/\d+)/(name|gpu/name|gpu/architecture)",
     r"/inputs/model/(name|kinds/\d+/name)",
     r"/inputs/calibration/name",
     r"/certificate/method",
     r"/certificate/alternatives/\d+/reason",
     r"/provenance/version",
-    r"/provenance/figures/\w+/source",
+    r"/(provenance|ground/figures/\d+)/figures/\w+/source",
+    r"/ground/figures/\d+/name",
     # effort of the search, which no figure of the plan follows from
     r"/certificate/searched/refined",
 ]
@@ -131,6 +132,37 @@ def test_plan_on_one_node_without_a_pipeline() -> None:
             r"/inputs/model/(kinds|layers) swapped",  # one stage: the order of its layers costs nothing
         ],
     )
+
+
+def test_plan_on_unlike_ground() -> None:
+    plan = samples.unlike_ground()
+    assert plan.ground is not None
+    assert_all_caught(
+        plan,
+        [
+            r"/inputs/cluster/gpu/peak_flops/(fp16|fp8) .*",
+            r"/ground/machines/\d/gpu/peak_flops/(fp16|fp8) .*",
+            r"/inputs/model/tied_embeddings flipped",  # two stages hold two copies anyway
+            r"/inputs/job/(expert_imbalance|expert_overlap|cuda_graphs) .*",  # no experts, no launch floor
+            r"/(inputs/cluster|ground/machines/\d)/scale_out/.*",  # links of edges and states are written out
+            r"/ground/states/0/.*",  # the other stage's reduction ends last
+            r"/ground/states/1/latency_seconds slightly more",  # too little to tell
+            r"/ground/rows/1/edges/0/\w+ slightly more",
+            rf"/ground/figures/1/figures/({UNUSED})/value (slightly more|halved)",
+            r"/ground/figures/1/figures/workspace_bytes/value slightly more",
+        ],
+    )
+
+
+UNUSED = "|".join(
+    (
+        "all_to_all_fraction|block_scaling_fraction|fp[48]_.*|group.*|moe_.*",  # bf16, no experts
+        "attention_.*softmax_width|host_jitter_.*|layer_floor_.*|graphed_.*",  # never the limit
+        "in_network_.*|low_latency_.*|tensor_serial_factor|fsdp_.*",  # large messages, no switch, ZeRO 1
+        "step_seconds|straggler_.*",  # the other machine's are larger
+    )
+)
+"""Figures of the A100 that the plan on unlike ground does not use."""
 
 
 def test_a_foreign_value_does_not_count_as_written() -> None:
