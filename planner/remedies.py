@@ -149,7 +149,7 @@ def _least_nodes(problem: Problem) -> int | None:
     cluster, factor = problem.cluster, 2
     while factor * cluster.gpus <= MOST_GPUS:
         for multiple in (factor, factor * 3 // 2):
-            if problem.on(replace(cluster, nodes=cluster.nodes * multiple)).fits():
+            if problem.on(cluster.resized(cluster.nodes * multiple)).fits():
                 return cluster.nodes * multiple
         factor *= 2
     return None

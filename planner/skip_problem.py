@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -272,31 +271,21 @@ class _Resolution:
         return Network(names=names, latency_seconds=latency, bytes_per_second=rate)
 
     def _of_cluster(self, machine: Cluster | None) -> Network | None:
-        """Every two nodes are joined by the fabric, or as fast as was measured between them."""
+        """Every two nodes alone, as the cluster's topology joins them or as was measured between them."""
         if machine is None:
             return None
-        size, link = machine.nodes, machine.scale_out
+        size = machine.nodes
         if not 2 <= size <= MOST_NODES:
             self._say(("cluster",), f"has {size} nodes: 2 to {MOST_NODES} can hold stages")
             return None
-        rate = np.full((size, size), link.bytes_per_second * machine.gpus_per_node)
-        if (measured := self._measured()) is not None and len(measured) == size:
-            rate = measured
+        fabric = machine.fabric()
+        if fabric.attained is not None:
             self.notes.append("links between nodes as measured in the cluster's bandwidth_csv")
         return Network(
-            names=tuple(map(str, range(size))),
-            latency_seconds=np.full((size, size), link.latency_seconds),
-            bytes_per_second=rate,
+            names=fabric.names,
+            latency_seconds=fabric.pair_latency(),
+            bytes_per_second=fabric.pair_bandwidth(),
         )
-
-    def _measured(self) -> Any:
-        """The matrix of ``measured.bandwidth_csv`` of a cluster that is a file."""
-        assert self.spec.cluster is not None
-        path = self.folder / self.spec.cluster
-        if not path.exists():
-            return None
-        measured = read_document(path).data.get("measured")
-        return read_bandwidth_csv(path.parent / measured["bandwidth_csv"]) if measured else None
 
     # stages and nodes
 

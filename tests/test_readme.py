@@ -72,7 +72,7 @@ def test_the_skip_examples_are_problems_and_the_shown_page_is_of_this_one(tmp_pa
 def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
     from planner import load_cluster
 
-    text, _ = blocks("yaml")
+    (text,) = (block for block in blocks("yaml") if block.startswith("name: 64 x DGX H100"))
     (tmp_path / "cluster.yaml").write_text(text)
     rows = [",".join("0" if i == j else "45" for j in range(64)) for i in range(64)]
     (tmp_path / "bandwidth.csv").write_text("\n".join(rows))
@@ -80,10 +80,25 @@ def test_the_cluster_example_is_a_cluster(tmp_path: Path) -> None:
     assert (found.gpus, found.scale_out.bytes_per_second) == (512, 45e9 / 8)  # 64 x 8; a node's 45 GB/s over its 8
 
 
+def test_the_example_of_switches_goes_with_the_cluster_example(tmp_path: Path) -> None:
+    """61 nodes are left, 60 with eight GPUs; the degraded link's 10 GB/s over eight GPUs are the slowest share."""
+    from planner.specs import load_machines
+
+    (text,) = (block for block in blocks("yaml") if "topology:" in block)
+    nodes = re.search(r"    gpu: .*?nics: [^\n]*\n", TEXT, flags=re.DOTALL)
+    assert nodes is not None
+    (tmp_path / "cluster.yaml").write_text("name: mine\n" + re.sub(r"    # gpu, .*\n", nodes[0], text))
+    machines = load_machines(tmp_path / "cluster.yaml")
+    found = [(way.cluster.nodes, way.cluster.gpus_per_node) for way in machines.alternatives]
+    assert found == [(60, 8), (61, 7)]
+    assert machines.groups[0].scale_out.bytes_per_second == 10e9 / 8
+    assert machines.groups[0].scale_out.latency_seconds == pytest.approx(8e-6)
+
+
 def test_the_pipeline_example_gives_the_printed_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the seconds it took, and the sequences, as there are several best ones."""
     monkeypatch.setenv("COLUMNS", "120")
-    _, text = blocks("yaml")
+    (text,) = (block for block in blocks("yaml") if block.startswith("devices: 4"))
     (tmp_path / "pipeline.yaml").write_text(text)
     result = CliRunner().invoke(group, ["schedule", str(tmp_path / "pipeline.yaml")])
     assert result.exit_code == 0

@@ -13,10 +13,10 @@ from planner.cli.completing import cluster_names, model_names
 if TYPE_CHECKING:
     from costmodels.architecture import Model
     from costmodels.configuration import Job
-    from costmodels.hardware import Cluster
+    from planner.specs import Machines
 
 PRECISIONS = ["bf16", "fp8", "fp16", "fp4"]
-OPTIONS = ("model", "global_batch", "seq_len", "precision", "job_file", "settings")
+OPTIONS = ("model", "global_batch", "seq_len", "precision", "job_file", "settings", "exclude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,7 @@ class Asked:
     precision: str | None
     job_file: Path | None
     settings: tuple[str, ...]
+    exclude: str | None
 
     @property
     def anything(self) -> bool:
@@ -39,30 +40,41 @@ class Asked:
         sized = self.job_file is not None or None not in (self.global_batch, self.seq_len)
         return None not in (self.cluster, self.model) and sized
 
-    def load(self) -> "tuple[Cluster, Model, Job]":
-        """Resolved specs; raises ``SpecError`` with everything that is wrong in any of them."""
+    def load(self) -> "tuple[Machines, Model, Job]":
+        """Resolved specs, nodes of one kind; raises ``SpecError`` with everything that is wrong in any of them."""
         assert self.cluster is not None
         assert self.model is not None
         from planner.cli.pairs import parse_settings
-        from planner.specs import Problems, check_job, load_cluster, load_job, load_model, make_job
+        from planner.specs import Problems, check_job, load_job, load_model, make_job
+        from planner.specs.machines import load_alike
 
-        settings = parse_settings(self.settings)
+        settings, excluded = parse_settings(self.settings), self._excluded()
         flags = {"global_batch": self.global_batch, "sequence_length": self.seq_len, "precision": self.precision}
         fields = {**{name: value for name, value in flags.items() if value is not None}, **settings}
         problems = Problems()
         with problems.of():
-            machine = load_cluster(self.cluster)
+            machines = load_alike(self.cluster, exclude=excluded)
         with problems.of():
             network = load_model(self.model)
         with problems.of():
             job = make_job(**fields) if self.job_file is None else load_job(self.job_file, fields)
         problems.check()
-        check_job(job, machine, network)
-        return machine, network, job
+        check_job(job, machines.groups[0], network)
+        return machines, network, job
+
+    def _excluded(self) -> tuple[str, ...]:
+        if self.exclude is None:
+            return ()
+        from planner.readers.hostlist import expand_hostlist
+
+        try:
+            return expand_hostlist(self.exclude)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.", param_hint="--exclude") from None
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """CLUSTER --model --global-batch --seq-len --precision --job --set, as one ``asked``; and --calibration."""
+    """CLUSTER, --model to --set, and --exclude, as one ``asked``; and --calibration."""
 
     @wraps(function)
     def gathered(**arguments: Any) -> Any:
@@ -91,6 +103,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="KEY=VALUE",
                 help="Another key of the job, e.g. gradients=bf16 or tensor_overlap=false.",
             ),
+            click.option("--exclude", metavar="NAMES", help="Nodes to plan without, e.g. node[3,7-9]."),
             click.option("--calibration", type=click.Path(path_type=Path), help="Your figures, over the catalogue's."),
         ]
     ):

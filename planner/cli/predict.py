@@ -1,6 +1,8 @@
 """``plan predict``: time and memory of one configuration, or of every row of a table."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -59,16 +61,31 @@ def command(
     from planner.cli.output import echo_json
     from planner.cli.pairs import configuration_of, parse_pairs
     from planner.cli.prediction import as_mapping, describe
+    from planner.cli.ways import against, excluded_line, tell_notes
     from planner.expert_training import load_expert_loads
-    from planner.predict import predict
+    from planner.predict import IllegalConfiguration, predict
 
     pairs = parse_pairs(config)
-    machine, network, job = asked.load()
+    machines, network, job = asked.load()
+    tell_notes(machines)
+    machine = machines.groups[0]
     chosen = configuration_of(pairs, machine.gpus)
     loads = load_expert_loads(expert_loads, network) if expert_loads is not None else None
-    found = predict(machine, network, job, chosen, split=split, calibration=calibration, expert_loads=loads)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"split": split, "calibration": calibration, "expert_loads": loads}
+    found = predict(machine, network, job, chosen, **given)
     if as_json:
         echo_json(as_mapping(found))
     else:
         click.echo(describe(found))
+    if asked.exclude is not None:
+        whole, _, _ = replace(asked, exclude=None).load()
+        full = whole.groups[0]
+        try:
+            before = predict(full, network, job, configuration_of(pairs, full.gpus), **given)
+            text = against(
+                found.step_seconds, before.step_seconds, full, "modelled" if before.feasible else "out of memory"
+            )
+        except IllegalConfiguration as error:
+            text = f"with all {full.nodes:,} nodes this configuration is none: {error}"
+        click.echo(excluded_line(asked, text), err=as_json)
     ctx.exit(0 if found.feasible else 4)

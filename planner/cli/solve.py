@@ -1,5 +1,6 @@
 """``plan solve``: the best configuration for a cluster, a model and a job, with its proof."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,9 @@ def command(
     """
     from planner.cli.exit_codes import EXIT_CODES
     from planner.cli.pairs import parse_allowed, parse_names, parse_pairs
-    from planner.cli.search import report_without_plan, search
+    from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
+    from planner.cli.ways import cost_of_excluding, solve_best_way
     from planner.solve import SolveOptions
 
     pins, forbidden, allowed = parse_pairs(pin), parse_names(forbid), parse_allowed(allow)
@@ -86,7 +88,7 @@ def command(
         raise click.UsageError(f"{', '.join(both)}: allowed, and also pinned or forbidden.")
     if not asked.complete():
         raise click.UsageError("needs CLUSTER, --model, and --global-batch with --seq-len or --job FILE.")
-    machine, network, job = asked.load()
+    machines, network, job = asked.load()
     loads = _loads(expert_loads, network)
     check_writable(output)
     options = SolveOptions(
@@ -100,13 +102,16 @@ def command(
         skip_ratio=skip_ratio,
         calibration=calibration,
     )
-    outcome = search(machine, network, job, options, expert_loads=loads)
+    started = time.monotonic()
+    outcome = solve_best_way(machines, network, job, options, loads)
     if outcome.plan is None:
         report_without_plan(outcome, as_json)
     else:
         if output is not None:
             outcome.plan.save(output)
         click.echo(outcome.plan.text().rstrip("\n") if as_json else summarize(outcome.plan))
+        if asked.exclude is not None:
+            click.echo(cost_of_excluding(asked, outcome, options, loads, started), err=as_json)
         if output is not None:
             click.echo(f"Plan written to {output}", err=True)
         elif not as_json:

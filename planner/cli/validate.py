@@ -21,11 +21,12 @@ def command(ctx: click.Context, plan: Path, cluster: str | None, style: str, as_
     """Check PLAN and report all findings at once. Exit code 0: clean, 1: findings, 2: could not check."""
     from planner.validate import render, validate
 
-    machine = None
-    if cluster is not None:
-        from planner.specs import load_cluster
+    if cluster is None:
+        findings = validate(plan)
+    else:
+        from planner.specs.machines import load_alike
 
-        machine = load_cluster(cluster)
-    findings = validate(plan, cluster=machine)
+        ways = load_alike(cluster).alternatives
+        findings = min((validate(plan, cluster=way.cluster) for way in ways), key=len)
     click.echo(render(findings, "json" if as_json else style, plan), nl=False)
     ctx.exit(1 if findings else 0)

@@ -16,6 +16,7 @@ from costmodels.placement import placement_of, schedule_of, stage_of_chunk
 from costmodels.price import StagePrice, StepPrice
 from costmodels.sharding import vocabulary_rows as even_rows
 from planner.plan.certificate import Certificate, scope
+from planner.plan.cluster import ClusterInput
 from planner.plan.document import SCHEMA_VERSION, Plan
 from planner.plan.experts import ExpertLoadsInput, Experts
 from planner.plan.ground import PROOF, PlanGround
@@ -68,7 +69,7 @@ def build_plan(
     document = {
         "schema_version": SCHEMA_VERSION,
         "inputs": {
-            "cluster": asdict(cluster) | {"gpu": asdict(cluster.gpu) | {"peak_flops": dict(cluster.gpu.peak_flops)}},
+            "cluster": ClusterInput.of(cluster).model_dump(mode="json"),
             "model": ModelInput.of(model).model_dump(mode="json"),
             "job": asdict(job),
             "options": options.model_dump(mode="json"),

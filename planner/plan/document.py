@@ -107,7 +107,7 @@ class Plan(Strict):
         return Plan.from_json(seal(self.to_json()))
 
     def cluster(self) -> Cluster:
-        return self.inputs.cluster
+        return self.inputs.cluster.cluster()
 
     def model(self) -> Model:
         return self.inputs.model.model()

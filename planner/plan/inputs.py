@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from costmodels.architecture import LayerKind, Model
 from costmodels.configuration import Job
-from costmodels.hardware import Cluster
+from planner.plan.cluster import ClusterInput
 from planner.plan.experts import ExpertLoadsInput
 from planner.plan.strict import Strict
 
@@ -103,7 +103,7 @@ class CalibrationInput(Strict):
 class Inputs(Strict):
     """Resolved inputs and the SHA-256 of their canonical JSON. ``expert_loads`` where experts are placed by them."""
 
-    cluster: Cluster
+    cluster: ClusterInput
     model: ModelInput
     job: Job
     options: PlanOptions

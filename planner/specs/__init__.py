@@ -4,7 +4,7 @@ from planner.specs.cluster import ClusterSpec
 from planner.specs.errors import Problem, Problems, SpecError
 from planner.specs.experts import ExpertsSpec
 from planner.specs.job import JobSpec, check_job, load_job, make_job
-from planner.specs.machines import load_cluster
+from planner.specs.machines import Machines, load_cluster, load_machines
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
 from planner.specs.pipeline import PipelineSpec
@@ -14,6 +14,7 @@ __all__ = [
     "ClusterSpec",
     "ExpertsSpec",
     "JobSpec",
+    "Machines",
     "ModelSpec",
     "PipelineSpec",
     "Problem",
@@ -23,6 +24,7 @@ __all__ = [
     "check_job",
     "load_cluster",
     "load_job",
+    "load_machines",
     "load_model",
     "make_job",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, ValidationError, WithJsonSchema
 
+from planner.readers.hostlist import compress_hostlist, expand_hostlist
 from planner.specs.document import Document, Place, spelled
 from planner.specs.errors import Problem, SpecError, shown
 from planner.specs.names import meant
@@ -27,6 +28,28 @@ Latency = Annotated[float, *_written(parse_latency, "5 us")]
 Memory = Annotated[float, *_written(parse_memory, "80 GiB")]
 Reserve = Annotated[float, *_written(parse_reserve, "4 GiB")]
 Compute = Annotated[float, *_written(parse_compute, "989 TFLOP/s")]
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return expand_hostlist(value)
+    if not (isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)):
+        raise ValueError("must be names in short form, e.g. srv[1101-1108], or a list of names")
+    compress_hostlist(value)
+    return tuple(value)
+
+
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_hosts),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "examples": ["srv[1101-1108]"],
+        }
+    ),
+]
+"""Names of nodes or switches: a hostlist, or a list."""
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from costmodels.hardware import Cluster
 from planner.plan import Plan
+from planner.plan.cluster import ClusterInput
 from planner.plan.diff import changes
 from planner.plan.writing import seal
 from planner.validate.findings import Report
@@ -24,7 +25,7 @@ def check_digests(plan: Plan, report: Report) -> None:
 
 def check_cluster(plan: Plan, cluster: Cluster, report: Report) -> None:
     """The plan's cluster against the one it shall run on; names may differ."""
-    wanted = plan.inputs.model_copy(update={"cluster": cluster})
+    wanted = plan.inputs.model_copy(update={"cluster": ClusterInput.of(cluster)})
     before, after = (inputs.model_dump(mode="json")["cluster"] for inputs in (plan.inputs, wanted))
     for change in changes("", before, after):
         if change.path not in ("/name", "/gpu/name"):

@@ -20,11 +20,13 @@ LARGEST = 10**15
 
 def check_inputs(plan: Plan, report: Report) -> None:
     inputs = plan.inputs.model_dump(mode="json")
-    for part in ("cluster", "job"):
-        _positive(inputs[part], f"/inputs/{part}", report)
+    figures = {key: value for key, value in inputs["cluster"].items() if key != "topology"}
+    _positive(figures, "/inputs/cluster", report)
+    _positive(inputs["job"], "/inputs/job", report)
     sizes = {key: value for key, value in inputs["model"].items() if key not in ("layers", "mtp_layers")}
     _positive(sizes, "/inputs/model", report)
     _check_cluster(plan, report)
+    _check_topology(plan, report)
     _check_layers(plan, report)
     for index, kind in enumerate(plan.inputs.model.kinds):
         _check_kind(kind, f"/inputs/model/kinds/{index}", report)
@@ -83,6 +85,34 @@ def _check_cluster(plan: Plan, report: Report) -> None:
         f"{path}/domain_gpus",
         f"an NVLink domain is whole nodes of {node} GPUs, or an equal part of one",
         domain,
+    )
+
+
+def _check_topology(plan: Plan, report: Report) -> None:
+    """No GPU counts on more of the network than the topology gives it when all talk; its table, where links were
+    measured, is not in the plan."""
+    topology = plan.cluster().topology
+    if topology is None:
+        return
+    out, path = plan.inputs.cluster.scale_out, "/inputs/cluster/scale_out"
+    share = topology.slowest_share() / max(kind.gpus for kind in topology.nodes)
+    if not math.isfinite(share):
+        return
+    held = plan.inputs.cluster.topology
+    if held is None or held.measured is None:
+        report.require(
+            out.bytes_per_second <= share * (1 + 1e-9),
+            "inputs.topology",
+            f"{path}/bytes_per_second",
+            f"the topology gives a GPU no more than {share:.6g} bytes/s when all talk",
+            out.bytes_per_second,
+        )
+    report.require(
+        out.latency_seconds >= topology.worst_latency() * (1 - 1e-9),
+        "inputs.topology",
+        f"{path}/latency_seconds",
+        f"the topology has nodes {topology.worst_latency():.6g} s apart",
+        out.latency_seconds,
     )
 
 

@@ -136,6 +136,23 @@ def test_nodes_links_and_memory_of_a_cluster() -> None:
     assert "activation_bytes" in wrong(given | {"activation_bytes": "1 TB"})
 
 
+def test_links_are_those_of_the_clusters_switches_and_of_what_was_measured(tmp_path: Path) -> None:
+    """Two nodes a region, 5 GB/s and 20 ms between regions: 1 GB takes 0.2 s and 20 ms more than the fabric's 5 us."""
+    nics = {"count": 1, "bandwidth": "100 Gb/s", "kind": "ethernet"}
+    group = {"count": 4, "gpu": "a100-sxm-80gb", "gpus_per_node": 8, "intra_node": "nvlink3-nvswitch", "nics": nics}
+    regions = [{"name": "us", "nodes": "node[0-1]"}, {"name": "eu", "nodes": "node[2-3]"}]
+    wide = {"name": "wan", "switches": "us,eu", "uplink": "5 GB/s", "latency": "20 ms"}
+    cluster = {"name": "far", "node_groups": [group], "topology": {"switches": [*regions, wide]}}
+    (tmp_path / "far.json").write_text(json.dumps(cluster))
+    (tmp_path / "bw.csv").write_text("0,2,4,8\n2,0,4,8\n4,4,0,8\n8,8,8,0\n")
+    measured = {**cluster, "measured": {"bandwidth_csv": "bw.csv"}}
+    (tmp_path / "measured.json").write_text(json.dumps(measured))
+    given = {"msg_bytes": 1e9, "fwd_time_s": 0.1, "micro_batches": 8, "path_length": 3, "fixed_overhead_s": 0.0}
+    for file, expected in (("far", [0.0, 0.08, 0.22, 0.22]), ("measured", [0.0, 0.5, 0.27, 0.145])):
+        (tmp_path / "skip.json").write_text(json.dumps(given | {"cluster": f"{file}.json"}))
+        assert load_skip(tmp_path / "skip.json").problem.link_seconds[0] == pytest.approx(expected, abs=1e-5)
+
+
 def test_everything_wrong_is_said_at_once_with_its_place() -> None:
     given = CHAIN | {
         "link_time_s": [[0, 1, 2, -3], [1, 0, 1], [2, 1, 0, 1], [3, 2, 1, 5]],

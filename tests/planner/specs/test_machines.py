@@ -246,5 +246,8 @@ def test_a_catalogue_of_the_users_own_is_used(tmp_path: Path) -> None:
 
 def test_the_schema_shows_every_key_as_people_write_it() -> None:
     schema = ClusterSpec.model_json_schema()
-    assert set(schema["properties"]) == {"name", "node_groups", "fabric", "measured", "reserve"}
+    assert set(schema["properties"]) == {
+        *("name", "node_groups", "fabric", "measured", "reserve"),
+        *("topology", "degraded", "exclude"),
+    }
     assert schema["$defs"]["NicsSpec"]["properties"]["bandwidth"]["type"] == "string"

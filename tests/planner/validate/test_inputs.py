@@ -57,3 +57,21 @@ def test_a_gate_on_shared_experts_that_do_not_exist_is_named() -> None:
         "inputs__model__kinds__1__block__shared_gate": True,
     }
     assert ("inputs.model", "/inputs/model/kinds/1/block/shared_gate") in rules(plan, **changed)
+
+
+def test_a_share_of_the_network_that_the_topology_does_not_give_is_named() -> None:
+    """Two leaves of 400 GB/s up for four nodes each: 100 GB/s a node, 12.5 GB/s a GPU, where the plan counts on 50."""
+    leaves = [
+        {"name": f"leaf{i}", "nodes": f"n[{4 * i}-{4 * i + 3}]", "uplink_bytes_per_second": 4e11} for i in range(2)
+    ]
+    switches = [{**leaf, "latency_seconds": 0.0, "rails": False} for leaf in leaves]
+    switches.append({"name": "spine", "switches": "leaf[0-1]", "latency_seconds": 9e-6, "rails": False})
+    nodes = {"names": "n[0-7]", "gpus": 8, "cards": 8, "cards_bytes_per_second": 4e11, "card_latency_seconds": 0.0}
+    topology = {"nodes": [nodes], "latency_seconds": 5e-6, "switches": switches}
+    found = rules(dense(), inputs__cluster__topology=topology)
+    assert ("inputs.topology", "/inputs/cluster/scale_out/bytes_per_second") in found
+    assert ("inputs.topology", "/inputs/cluster/scale_out/latency_seconds") in found
+    wide = [{**switch, "uplink_bytes_per_second": 16e11} if "nodes" in switch else switch for switch in switches]
+    wide[-1] |= {"latency_seconds": 0.0}
+    found = rules(dense(), inputs__cluster__topology={**topology, "switches": wide})
+    assert not any(rule == "inputs.topology" for rule, _ in found)
