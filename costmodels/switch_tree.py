@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 
 MOST_SHOWN = 4
 
+MOST_LEVELS = 16
+"""Of switches above one another; far more than any fabric has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
@@ -87,14 +90,18 @@ def _placed(
 
 
 def _joined(switches: Sequence[Switch], index: Mapping[str, int]) -> Iterator[Fault]:
-    """Circles, and more than one top."""
+    """Circles, too many levels, and more than one top."""
     parent = _parents(switches, index)
     tops = [i for i, above in enumerate(parent) if above < 0]
     for i, switch in enumerate(switches):
         at, seen = parent[i], {i}
-        while at >= 0 and at not in seen:
+        while at >= 0 and at not in seen and len(seen) < MOST_LEVELS:
             seen.add(at)
             at = parent[at]
+        if at >= 0 and at not in seen:
+            message = f"hangs more than {MOST_LEVELS} levels deep: no fabric has so many, leave some out"
+            yield Fault(switch=i, key="name", value=switch.name, message=message)
+            break
         if at == i:
             circle = _some([switches[j].name for j in sorted(seen)])
             message = f"hangs on itself (circle of {circle}): a switch hangs below another, never in a circle"

@@ -135,6 +135,7 @@ class _Resolution:
     catalogue: Catalogue
 
     def machines(self, exclude: Collection[str], *, one_kind: bool) -> Machines:
+        self._check_size()
         names = node_names(self.spec, self.reporter)
         kinds = self._kinds(names)
         if one_kind:
@@ -178,10 +179,14 @@ class _Resolution:
                 found[alike] = _Kind(cluster=merged, names=kind.names + own, groups=(*kind.groups, i))
         return found
 
-    def _check_network(self, kinds: Sequence[_Kind]) -> None:
-        gpus = sum(kind.cluster.gpus for kind in kinds)
+    def _check_size(self) -> None:
+        """Before anything is made of every node."""
+        gpus = sum(group.count * group.gpus_per_node for group in self.spec.node_groups)
         if gpus > MOST_GPUS:
             self.reporter.wrong(("node_groups",), f"{gpus:,} GPUs in all: at most {MOST_GPUS:,} can be planned")
+            self.reporter.check()
+
+    def _check_network(self, kinds: Sequence[_Kind]) -> None:
         for kind in kinds:
             apart = len(kinds) > 1 or kind.cluster.gpus > kind.cluster.domain_gpus
             for i in kind.groups:

@@ -284,6 +284,20 @@ def test_a_lost_gpu_leaves_the_others() -> None:
             None,
         ),
         ((Switch(name="l", nodes=("a", "b", "c", "d")), Switch(name="l", switches=("l",))), ("name", "l", "this name")),
+        (
+            (
+                Switch(name="s0", nodes=("a", "b", "c", "d")),
+                *(Switch(name=f"s{i}", switches=(f"s{i - 1}",)) for i in range(1, 17)),
+            ),
+            ("name", "s0", "more than 16 levels deep"),
+        ),
+        (
+            (
+                Switch(name="s0", nodes=("a", "b", "c", "d")),
+                *(Switch(name=f"s{i}", switches=(f"s{i - 1}",)) for i in range(1, 16)),
+            ),
+            None,
+        ),
         ((Switch(name="l", nodes=("a", "b", "c", "d")), Switch(name="e")), ("name", "e", "either nodes or switches")),
     ],
 )

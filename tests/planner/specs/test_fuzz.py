@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from planner.specs import SpecError, check_job, load_cluster, load_model, make_j
 from tests.planner.specs.configs import CONFIGS
 from tests.planner.specs.test_machines import INLINE_GPU, SPEC
 from tests.planner.specs.test_model import SPEC as MODEL_SPEC
+from tests.planner.specs.test_topology import TREE
+from tests.planner.specs.test_topology import spec as joined
 
 Result = TypeVar("Result")
 SCALARS = (
@@ -26,7 +28,10 @@ SCALARS = (
 )  # fmt: skip
 KEYS = st.text(max_size=8) | st.sampled_from(["name", "kinds", "gpu", "model_type", "node_groups"])
 NESTED = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(KEYS, v, max_size=4), max_leaves=12)
-SPECS = [SPEC, {**SPEC, "node_groups": [{**SPEC["node_groups"][0], "gpu": INLINE_GPU}]}, MODEL_SPEC, *CONFIGS.values()]
+BROKEN = [{"node": "srv1", "gpus": 7}, {"nodes": ["srv1", "srv4"], "bandwidth": "1 GB/s"}]
+JOINED = [joined(topology=TREE), joined(topology=TREE, degraded=BROKEN, exclude="srv2")]
+INLINE = {**SPEC, "node_groups": [{**SPEC["node_groups"][0], "gpu": INLINE_GPU}]}
+SPECS = [SPEC, INLINE, *JOINED, MODEL_SPEC, *CONFIGS.values()]
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -56,9 +61,9 @@ def places(value: object, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> dict[str, Any]:
+def mutated(draw: st.DrawFn, specs: Sequence[dict[str, Any]] = SPECS) -> dict[str, Any]:
     """A valid spec with up to three values replaced, removed or joined by others."""
-    spec: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(SPECS)))
+    spec: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(specs)))
     for _ in range(draw(st.integers(1, 3))):
         if not spec:  # all of a small spec was removed
             break
@@ -129,3 +134,9 @@ def test_truncated_files(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(SPEC)[:cut])
     survives(load_cluster, path)
+
+
+@given(st.data())
+@QUICK
+def test_mutated_switches_and_names(data: st.DataObject) -> None:
+    survives(load_cluster, data.draw(mutated(JOINED)))

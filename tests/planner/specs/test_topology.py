@@ -295,3 +295,9 @@ def test_an_unknown_name_on_the_command_line_is_told_apart() -> None:
     assert problems(spec(), exclude=["srv7"]) == [
         "--exclude: 'srv7': there is no such node in cluster; did you mean 'srv4'?"
     ]
+
+
+def test_more_gpus_than_can_be_planned_are_refused_before_they_are_named() -> None:
+    given = spec(10**6, None)
+    given["node_groups"] *= 1000
+    assert problems(given) == ["cluster: node_groups: 8,000,000,000 GPUs in all: at most 1,048,576 can be planned"]
