@@ -6,8 +6,8 @@ for each tensor rank of each stage, through as many cards at once as a domain ha
 or network between two of the stage's groups holds all of it up.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from costmodels.configuration import Configuration
@@ -41,7 +41,7 @@ def ground_of(islands: Islands, configuration: Configuration, lanes: Sequence[La
     used = groups_used(lanes)
     nodes = -(-configuration.gpus // islands.gpus_per_node)
     return Ground(
-        machines=tuple(replace(islands.groups[g], nodes=nodes) for g in used),
+        machines=tuple(islands.groups[g].resized(nodes) for g in used),
         states=tuple(_state_link(islands, configuration, lanes, stage) for stage in range(configuration.pp)),
         rows=tuple(
             PipelineRow(
@@ -56,29 +56,28 @@ def ground_of(islands: Islands, configuration: Configuration, lanes: Sequence[La
 
 
 def _edge(islands: Islands, configuration: Configuration, lane: Lane, here: int, there: int) -> Link:
-    if here == there:
-        return islands.groups[here].scale_out
-    return islands.trunk(here, there).share(configuration.tp * configuration.cp * lane.pipelines)
+    return link_between(islands, here, there, configuration.tp * configuration.cp * lane.pipelines)
+
+
+def link_between(islands: Islands, here: int, there: int, senders: int) -> Link:
+    """One GPU's share of the network of a group, or of the trunk between two while ``senders`` use it."""
+    return islands.groups[here].scale_out if here == there else islands.trunk(here, there).share(senders)
 
 
 def _state_link(islands: Islands, configuration: Configuration, lanes: Sequence[Lane], stage: int) -> Link:
-    groups = sorted({lane.groups[stage] for lane in lanes})
+    groups = {lane.groups[stage] for lane in lanes}
+    return ring_link(islands, configuration, groups, max(lane.pipelines for lane in lanes))
+
+
+def ring_link(islands: Islands, configuration: Configuration, groups: Collection[int], replicas: int) -> Link:
+    """What holds up a ring through ``groups``: of all stages' rings as many ranks send at once as share a domain, where
+    ``replicas`` of a stage are on one group at the most."""
+    domain = max(islands.groups[g].domain_gpus for g in groups)
+    inside = min(configuration.cp * replicas, max(1, domain // configuration.tp))
     links = [islands.groups[g].scale_out for g in groups]
-    for a, b in combinations(groups, 2):
-        links.append(islands.trunk(a, b).share(_ring_senders(islands, configuration, lanes, stage, (a, b))))
+    for a, b in combinations(sorted(groups), 2):
+        links.append(islands.trunk(a, b).share(configuration.tp * configuration.pp * inside))
     return Link(
         bytes_per_second=min(link.bytes_per_second for link in links),
         latency_seconds=max(link.latency_seconds for link in links),
     )
-
-
-def _ring_senders(
-    islands: Islands, configuration: Configuration, lanes: Sequence[Lane], stage: int, groups: tuple[int, int]
-) -> int:
-    """GPUs that send gradients across at once: of all stages' rings, those of a domain in each."""
-    most = 1
-    for lane in lanes:
-        if (group := lane.groups[stage]) in groups:
-            inside = islands.groups[group].domain_gpus // configuration.tp
-            most = max(most, min(configuration.cp * lane.pipelines, max(1, inside)))
-    return configuration.tp * configuration.pp * most

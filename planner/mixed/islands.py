@@ -7,8 +7,8 @@ from costmodels.hardware import Cluster, Link
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trunk:
-    """What joins two groups. ``link``: one GPU's share of its node's cards on the way across. ``bytes_per_second``: what
-    all GPUs that send at once get across together, one direction; inf where only their cards limit them."""
+    """What joins two groups. ``link``: one GPU's share of its node's cards on the way across. ``bytes_per_second``:
+    what all GPUs that send at once get across together, one direction; inf where only their cards limit them."""
 
     link: Link
     bytes_per_second: float = float("inf")
@@ -29,6 +29,7 @@ class Islands:
 
     groups: tuple[Cluster, ...]
     between: tuple[tuple[Trunk | None, ...], ...]
+    name: str = "unlike nodes"
 
     def __post_init__(self) -> None:
         found, count = [], len(self.groups)
@@ -75,4 +76,4 @@ class Islands:
 
 
 def _nameless(group: Cluster) -> tuple[object, ...]:
-    return tuple(getattr(group, name) for name in group.__slots__ if name != "name")
+    return tuple(getattr(group, name) for name in group.__slots__ if name not in ("name", "topology"))

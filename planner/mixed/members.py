@@ -52,15 +52,18 @@ def _staged(bundles: Sequence[Bundle], stages: int, turns: int, limit: float) ->
     pipelines = [bundle.pipelines for bundle in bundles]
     for chosen in product(*([*_stagings(bundle, stages)] for bundle in bundles)):
         ramps = [ramp for _, ramp in chosen]
-        most = [turns] * len(ramps)
-        if limit < float("inf"):
-            most = [
-                max(0, int(ramp.microbatches(np.float64(limit)).item() * (1 + ROUNDING) + ROUNDING)) for ramp in ramps
-            ]
+        most = [_most(ramp, limit, turns) for ramp in ramps]
         for shares in _shares(pipelines, most, turns):
-            seconds = max(ramp.seconds(np.float64(m)).item() for ramp, m in zip(ramps, shares, strict=True))
+            seconds = max(ramp.seconds(np.array(m)).item() for ramp, m in zip(ramps, shares, strict=True))
             if seconds < limit:
                 yield Staged(seconds=seconds, held=tuple(held for held, _ in chosen), shares=shares)
+
+
+def _most(ramp: Ramp, limit: float, turns: int) -> int:
+    """Micro-batches that may end before ``limit`` seconds."""
+    if limit == float("inf"):
+        return turns
+    return max(0, int(ramp.microbatches(np.array(limit)).item() * (1 + ROUNDING) + ROUNDING))
 
 
 def _stagings(bundle: Bundle, stages: int) -> Iterator[tuple[tuple[int, ...], Ramp]]:

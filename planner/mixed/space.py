@@ -124,7 +124,8 @@ def families(
     _drop(shapes, of_shape, pruned)
 
     chosen = bundlings(islands)
-    standing = _standings(islands, model, job, fixed, chosen, {*zip(shapes["tp"].tolist(), shapes["cp"].tolist())})
+    widths = {*zip(shapes["tp"].tolist(), shapes["cp"].tolist(), strict=True)}
+    standing = _standings(islands, model, job, fixed, chosen, widths)
     table, pipelines = _crossed(shapes, standing, max((len(b) for b in chosen), default=1))
     keep = np.ones(len(table["tp"]), dtype=np.bool_)
 

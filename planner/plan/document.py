@@ -136,7 +136,7 @@ class Plan(Strict):
 
     def capacity_bytes(self, stage: int) -> float:
         """What a job may use of each GPU of a stage."""
-        return self.inputs.cluster.capacity_bytes if self.ground is None else self.ground.capacity_bytes(stage)
+        return self.cluster().capacity_bytes if self.ground is None else self.ground.capacity_bytes(stage)
 
     def peak_flops(self) -> float:
         """Dense peak of a GPU at the job's precision, in the mean where they differ."""

@@ -2,12 +2,13 @@
 
 from typing import Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.ground import Ground, PipelineRow
 from costmodels.hardware import Cluster, Link
+from planner.plan.cluster import ClusterInput
 from planner.plan.prediction import FigureSource
 from planner.plan.strict import Amount, Index, Strict
 
@@ -33,23 +34,30 @@ class PlanGround(Strict):
     """
 
     kind: Literal["links", "groups"]
-    machines: tuple[Cluster, ...]
+    machines: tuple[ClusterInput, ...]
     figures: dict[Index, OwnFigures] | None = None
     states: tuple[Link, ...]
     rows: tuple[PipelineRow, ...]
     row_seconds: tuple[Amount, ...]
     shown: Index
 
+    @field_validator("machines", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        """Machines may be given as the model has them."""
+        given = isinstance(value, tuple)
+        return tuple(ClusterInput.of(one) if isinstance(one, Cluster) else one for one in value) if given else value
+
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if value is not None}
 
     def ground(self) -> Ground:
-        return Ground(machines=self.machines, states=self.states, rows=self.rows)
+        return Ground(machines=tuple(one.cluster() for one in self.machines), states=self.states, rows=self.rows)
 
     def capacity_bytes(self, stage: int) -> float:
         """Of each GPU of a stage of the row that is shown."""
-        return self.machines[self.rows[self.shown].machines[stage]].capacity_bytes
+        return self.machines[self.rows[self.shown].machines[stage]].cluster().capacity_bytes
 
     def mean_peak_flops(self, job: Job) -> float:
         """Dense peak of a GPU of the job at its precision, in the mean over all pipelines and stages."""
