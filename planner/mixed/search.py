@@ -51,7 +51,7 @@ class Standing:
     ground: Ground
     price: GroundPrice
     lower_bound: float
-    """What no cut of it is below."""
+    """What no cut of it is below; inf where none is better than its own."""
 
     @property
     def seconds(self) -> float:
@@ -261,7 +261,7 @@ class _Run:
                 boundaries=boundaries,
                 ground=opened.model.ground,
                 price=opened.model.price(boundaries),
-                lower_bound=min(found.value, found.lower_bound),
+                lower_bound=found.lower_bound if found.status == "feasible" else float("inf"),
             )
         return found.lower_bound if found.status == "feasible" else float("inf")
 

@@ -12,8 +12,8 @@ from planner.mixed.ground import groups_used
 from planner.mixed.islands import Islands
 from planner.mixed.search import Found, Standing, search
 from planner.plan.build import build_plan
-from planner.plan.cluster import ClusterInput
 from planner.plan.certificate import EVERY_CUT, Certificate, PartitionProof
+from planner.plan.cluster import ClusterInput
 from planner.plan.document import Plan
 from planner.plan.ground import OwnFigures, PlanGround
 from planner.plan.inputs import PlanOptions
@@ -178,7 +178,7 @@ def _certificate(found: Found, best: Standing, options: SolveOptions) -> Certifi
         allowed_gap=options.gap,
         method=METHOD,
         candidates=counts["candidates"],
-        refined=found.bounded,
+        refined=counts["evaluated"],
         evaluated=counts["evaluated"] - counts["infeasible"],
         infeasible=counts["infeasible"] + counts["impossible"],
         cut_by_bound=counts["cut"] if done else 0,

@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.ground import Ground, PipelineRow
-from costmodels.hardware import Cluster, Link
+from costmodels.hardware import Link
 from planner.plan.cluster import ClusterInput
 from planner.plan.prediction import FigureSource
 from planner.plan.strict import Amount, Index, Strict
@@ -40,13 +40,6 @@ class PlanGround(Strict):
     rows: tuple[PipelineRow, ...]
     row_seconds: tuple[Amount, ...]
     shown: Index
-
-    @field_validator("machines", mode="before")
-    @classmethod
-    def _written(cls, value: Any) -> Any:
-        """Machines may be given as the model has them."""
-        given = isinstance(value, tuple)
-        return tuple(ClusterInput.of(one) if isinstance(one, Cluster) else one for one in value) if given else value
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -42,8 +42,8 @@ Standing = tuple[Configuration, tuple[Lane, ...]]
 def every_standing(
     islands: Islands, job: Job, shapes: list[Configuration], stages: range, idle: float
 ) -> Iterator[Standing]:
-    """Every way to stand, spelled out from the statement of the space alone. ``shapes``: configurations; their ``pp`` and
-    ``dp`` are not looked at."""
+    """Every way to stand, spelled out from the statement of the space alone. ``shapes``: configurations; their ``pp``
+    and ``dp`` are not looked at."""
     count = len(islands.groups)
     for shape, pp, size in product(shapes, stages, range(1, count + 1)):
         for chosen in combinations(range(count), size):

@@ -12,6 +12,7 @@ from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Gpu, Link
 from costmodels.step_price import price_step
 from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
+from planner.plan.cluster import ClusterInput
 from planner.plan.ground import OwnFigures, PlanGround
 from planner.plan.prediction import FigureSource
 
@@ -252,7 +253,7 @@ def unlike_ground() -> Plan:
     figures = {name: FigureSource(**asdict(figure)) for name, figure in calibrations[1].figures.items()}
     section = PlanGround(
         kind="groups",
-        machines=ground.machines,
+        machines=tuple(ClusterInput.of(machine) for machine in ground.machines),
         figures={1: OwnFigures(name=calibrations[1].name, figures=figures)},
         states=ground.states,
         rows=ground.rows,
