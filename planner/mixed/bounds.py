@@ -21,7 +21,7 @@ T_b(m_b) <= T and sum dp_b m_b mbs = the global batch, m_b real.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Job
-from costmodels.hardware import Cluster
+from costmodels.hardware import Link
 from costmodels.sharding import Column
 from costmodels.step import StepModel
 from planner.coarse import fits_some_cut
@@ -61,21 +61,54 @@ class Figures:
     last: Column
     shares: Column
     """[3, families]: of a layer at the most, of the embedding, of all behind the layers (``chain_bound.Shares``)."""
+    reduce: Column
+    """Seconds that reducing the gradients of an average stage takes at the least, ``gather`` that its updated weights
+    take."""
+    gather: Column
 
     @classmethod
     def of(
-        cls, groups: Sequence[Cluster], families: Families, calibrations: Sequence[Calibration], model: Model, job: Job
+        cls, islands: Islands, families: Families, calibrations: Sequence[Calibration], model: Model, job: Job
     ) -> "Figures":
-        distinct, index = families.columns.distinct()
-        steps = [StepModel(model, group, job, own, distinct) for group, own in zip(groups, calibrations, strict=True)]
-        parts = []
-        for start in range(0, len(distinct), BATCH):
-            rows = np.arange(start, min(start + BATCH, len(distinct)))
-            parts.append(_figures([step.take(rows) for step in steps]))
-        if not parts:
-            none = np.zeros((len(groups), 0))
-            return cls(none, none, none.astype(np.bool_), none, none, none, none, none, none, np.zeros((3, 0)))
-        return cls(*(np.concatenate(part, axis=1)[:, index] for part in zip(*parts, strict=True)))
+        """Of bundles side by side with states kept equal over the fastest trunk that each group has."""
+        beside = (families.pipelines > 0).sum(axis=1) > 1
+        found: list[Column] = []
+        for apart in (False, True):
+            rows = np.flatnonzero(beside == apart)
+            if not len(rows):
+                continue
+            distinct, index = families.columns.take(rows).distinct()
+            steps = [
+                StepModel(model, group, job, own, distinct)
+                for group, own in zip(islands.groups, calibrations, strict=True)
+            ]
+            if apart:
+                steps = [step.reducing_over(_fastest(islands, g)) for g, step in enumerate(steps)]
+            for table, values in enumerate(_of_steps(steps)):
+                if table == len(found):
+                    found.append(np.zeros((len(values), len(families)), dtype=values.dtype))
+                found[table][:, rows] = values[:, index]
+        none = np.zeros((len(islands.groups), 0))
+        return cls(*(found or [none] * len(fields(cls))))
+
+
+def _fastest(islands: Islands, group: int) -> Link:
+    """Of the trunks of a group, its own network holding up what goes over them."""
+    own = islands.groups[group].scale_out
+    trunks = [islands.trunk(group, other).link for other in range(len(islands.groups)) if other != group]
+    return Link(
+        bytes_per_second=min(own.bytes_per_second, max(link.bytes_per_second for link in trunks)),
+        latency_seconds=max(own.latency_seconds, min(link.latency_seconds for link in trunks)),
+    )
+
+
+def _of_steps(steps: Sequence[StepModel]) -> list[Column]:
+    count = len(steps[0].columns)
+    parts = [
+        _figures([step.take(np.arange(start, min(start + BATCH, count))) for step in steps])
+        for start in range(0, count, BATCH)
+    ]
+    return [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +148,19 @@ def _figures(steps: Sequence[StepModel]) -> tuple[Column, ...]:
     load = _load(steps[0])
     share = load / (counts @ load)
     shares = np.stack([share[kinds].max(axis=0), share[0], counts[behind:] @ share[behind:]])
-    slowness, forward_share, update, memory = [], [], [], []
+    slowness, forward_share, update, memory, states = [], [], [], [], []
     for step in steps:
         load = _load(step)
         with np.errstate(divide="ignore", invalid="ignore"):
             slowness.append(np.where(share > 0, load / share, np.inf)[there].min(axis=0))
         most = (step.kept.forward_seconds / np.maximum(load, 1e-30))[there].max(axis=0)
         forward_share.append(np.maximum(most, 0.5) if step.calibration.microbatch_seconds else most)
-        held = [counts @ parameters / step.columns.pp for parameters in step.parameters]
-        update.append(step.traffic.optimizer_seconds(held[0], held[1]))
+        dense, experts = (counts @ parameters for parameters in step.parameters)
+        stages = step.columns.pp
+        update.append(step.traffic.optimizer_seconds(dense / stages, experts / stages))
+        # seconds grow no faster than bytes: of all stages together they are no less than of their sum
+        reduce, gather = step.traffic.gradient_seconds(dense, experts), step.traffic.parameter_seconds(dense, experts)
+        states.append((reduce / stages, gather / stages))
         work = step.calibration.workspace_bytes + step.kept.transient_bytes[kinds].min(axis=0)
         state, saved = step.state.total, step.saved_bytes
         memory.append(
@@ -137,7 +174,8 @@ def _figures(steps: Sequence[StepModel]) -> tuple[Column, ...]:
         )
     fits = np.stack([fits_some_cut(step) for step in steps])
     tables = [np.stack(table) for table in zip(*memory, strict=True)]
-    return np.stack(slowness), np.stack(forward_share), fits, np.stack(update), *tables, shares
+    between = [np.stack(table) for table in zip(*states, strict=True)]
+    return np.stack(slowness), np.stack(forward_share), fits, np.stack(update), *tables, shares, *between
 
 
 def _load(step: StepModel) -> Column:
@@ -183,7 +221,27 @@ def _pipeline_bounds(
         slowness = figures.slowness[[*bundle]][:, rows]
         host = min(calibrations[g].microbatch_seconds for g in bundle)
         times.append((pipelines, Ramp.of(slowness, fullest(slowness, room, columns.pp), columns.pp, share, host)))
-    return times[0][1].seconds(turns / times[0][0]) if len(times) == 1 else _shared(times, turns)
+    pipeline = times[0][1].seconds(turns / times[0][0]) if len(times) == 1 else _shared(times, turns)
+    for fewer, seconds in state_seconds(figures, used, rows):
+        own = [
+            (families.pipelines[rows, b], figures.slowness[[*bundle]][:, rows].min(axis=0))
+            for b, bundle in enumerate(bundling)
+        ]
+        rate = sum(pipelines * columns.pp / slowness for pipelines, slowness in own)
+        left = np.maximum(turns - fewer * columns.dp, 0)
+        pipeline = np.maximum(pipeline, left / rate + seconds)
+    return np.asarray(pipeline)
+
+
+def state_seconds(figures: Figures, used: Sequence[int], rows: Ints) -> list[tuple[int, Column]]:
+    """(k, C): pipelines and states together take at least m - k times the load of an average stage, and C.
+
+    A stage's gradients are exposed but for what the last backward pass hides, its weights but for the first forward
+    pass: end_j + reduced_j + gathered_j >= (m - k) l_j + C_j with k = 1, or 2 where weights are gathered, and the
+    largest is no less than the mean.
+    """
+    reduce, gather = (table[[*used]][:, rows].min(axis=0) for table in (figures.reduce, figures.gather))
+    return [(1, reduce), (2, reduce + gather)]
 
 
 def rooms(gpus: int, columns: Columns, pipelines: Ints) -> Ints:

@@ -19,7 +19,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.ground import Ground
 from costmodels.ground_step import GroundModel, GroundPrice
 from costmodels.sharding import Column
-from planner.mixed.bounds import Figures, Scale, family_bounds, rooms
+from planner.mixed.bounds import Figures, Scale, family_bounds, rooms, state_seconds
 from planner.mixed.chain_bound import Shares, chain_seconds
 from planner.mixed.ground import Lane, ground_of, groups_used
 from planner.mixed.islands import Islands
@@ -29,11 +29,12 @@ from planner.partition import Partition
 from solvers.search import Evaluated, Progress, SearchResult, best_first
 from solvers.stop import NoLimit, StoppingRule
 
-SEEDS = 8
-"""Families whose most promising member is priced before the search, so that others are cut sooner."""
+SEEDS, SEEDS_OF_EACH = 12, 3
+"""Families, of each way to bundle the groups at the most, whose most promising member is priced before the search, so
+that others are cut sooner."""
 
-LOOKED_AT = 400
-"""Of how many families these are the most promising, by sharper bounds."""
+LOOKED_AT = 60
+"""Of how many families of each bundling these are the most promising, by sharper bounds."""
 
 SEED_LIMITS = (1.01, 1.03, 1.1, 1.5, 4.0)
 """Of a family's own bound: how far its most promising member is looked for."""
@@ -113,7 +114,7 @@ class _Run:
     ) -> None:
         self.islands, self.calibrations, self.model, self.job = islands, calibrations, model, job
         self.space, self.stop = space, stop
-        self.figures = Figures.of(islands.groups, space, calibrations, model, job)
+        self.figures = Figures.of(islands, space, calibrations, model, job)
         self.scale = Scale.of(islands, space, calibrations, self.figures)
         self.bounds = family_bounds(islands, space, calibrations, self.figures, self.scale, job)
         self.best: Standing | None = None
@@ -126,10 +127,14 @@ class _Run:
     def seed(self) -> None:
         """The most promising member of the most promising families."""
         promising: list[tuple[float, int, Staged]] = []
-        for index in np.argsort(self.bounds, kind="stable")[:LOOKED_AT].tolist():
-            if self.bounds[index] < np.inf and (first := self._first(index)):
-                bounds = [seconds for seconds, _ in self._laid_out(index, self._bundles(index), [first])]
-                promising.append((min(bounds, default=np.inf), index, first))
+        for number in range(len(self.space.bundlings)):
+            rows = np.flatnonzero((self.space.bundling == number) & (self.bounds < np.inf))
+            looked_at = []
+            for index in rows[np.argsort(self.bounds[rows], kind="stable")][:LOOKED_AT].tolist():
+                if first := self._first(index):
+                    bounds = [seconds for seconds, _ in self._laid_out(index, self._bundles(index), [first])]
+                    looked_at.append((min(bounds, default=np.inf), index, first))
+            promising += sorted(looked_at, key=lambda one: one[:2])[:SEEDS_OF_EACH]
         for bound, index, first in sorted(promising, key=lambda one: one[:2])[:SEEDS]:
             if bound < self.value:
                 self._among(index, [first])
@@ -214,9 +219,19 @@ class _Run:
         bounds = dict(zip(every, self._chain_bounds(index, every).tolist(), strict=True)) if every else {}
         for seconds, lanes in members:
             pipeline = max(seconds, *(bounds[lane.groups, lane.microbatches] for lane in lanes))
+            pipeline = max(pipeline, self._with_states(index, lanes))
             step = float(self.scale.step(index, pipeline))
             if step < self.value:
                 yield step, lanes
+
+    def _with_states(self, index: int, lanes: Sequence[Lane]) -> float:
+        """Seconds of pipelines and of what keeps their states equal, at the least."""
+        least = 0.0
+        for fewer, seconds in state_seconds(self.figures, self._used(index), np.array([index])):
+            for lane in lanes:
+                load = min(float(self.figures.slowness[g, index]) for g, _ in lane.chain) / len(lane.groups)
+                least = max(least, (lane.microbatches - fewer) * load + float(seconds[0]))
+        return least
 
     def _chain_bounds(self, index: int, rows: Sequence[tuple[tuple[int, ...], int]]) -> Column:
         """[rows]: seconds of pipelines over those groups stage by stage, with so many micro-batches."""

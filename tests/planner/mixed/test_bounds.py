@@ -21,7 +21,7 @@ def test_no_member_is_below_the_bound_of_its_family(zero: int) -> None:
     pins: dict[str, int | str] = {"sp": 0, "cp": 1, "recompute": "none", "zero": zero, "mbs": 1, "tp": 1}
     space = families(where, MODEL, JOB, pins, frozenset(), frozenset())
     calibrations = [CALIBRATION] * 2
-    figures = Figures.of(where.groups, space, calibrations, MODEL, JOB)
+    figures = Figures.of(where, space, calibrations, MODEL, JOB)
     scale = Scale.of(where, space, calibrations, figures)
     bounds = family_bounds(where, space, calibrations, figures, scale, JOB)
     least: dict[tuple[object, ...], float] = {}
