@@ -8,20 +8,23 @@ of at least the best step seen is left aside: what remains is proven.
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
+from costmodels.collectives import send_seconds
 from costmodels.configuration import Configuration, Job
 from costmodels.ground import Ground
 from costmodels.ground_step import GroundModel, GroundPrice
+from costmodels.operators import BF16_BYTES
 from costmodels.sharding import Column
 from planner.mixed.bounds import Figures, Scale, family_bounds, rooms, state_seconds
 from planner.mixed.chain_bound import Shares, chain_seconds
-from planner.mixed.ground import Lane, ground_of, groups_used
+from planner.mixed.ground import Lane, ground_of, groups_used, link_between
 from planner.mixed.islands import Islands
 from planner.mixed.members import Bundle, Staged, layouts, staged
 from planner.mixed.space import Families, families
@@ -215,10 +218,10 @@ class _Run:
     ) -> Iterator[tuple[float, tuple[Lane, ...]]]:
         """Every member of ``found`` that may be better than the best, with a bound on its step."""
         members = [(one.seconds, lanes) for one in found for lanes in layouts(self.islands, bundles, one)]
-        every = sorted({(lane.groups, lane.microbatches) for _, lanes in members for lane in lanes})
+        every = [*dict.fromkeys(lane for _, lanes in members for lane in lanes)]
         bounds = dict(zip(every, self._chain_bounds(index, every).tolist(), strict=True)) if every else {}
         for seconds, lanes in members:
-            pipeline = max(seconds, *(bounds[lane.groups, lane.microbatches] for lane in lanes))
+            pipeline = max(seconds, *(bounds[lane] for lane in lanes))
             pipeline = max(pipeline, self._with_states(index, lanes))
             step = float(self.scale.step(index, pipeline))
             if step < self.value:
@@ -233,11 +236,11 @@ class _Run:
                 least = max(least, (lane.microbatches - fewer) * load + float(seconds[0]))
         return least
 
-    def _chain_bounds(self, index: int, rows: Sequence[tuple[tuple[int, ...], int]]) -> Column:
-        """[rows]: seconds of pipelines over those groups stage by stage, with so many micro-batches."""
+    def _chain_bounds(self, index: int, lanes: Sequence[Lane]) -> Column:
+        """[lanes]: seconds of the pipelines of each."""
         figures = self.figures
-        group = np.array([groups for groups, _ in rows])
-        microbatches = np.array([m for _, m in rows])
+        group = np.array([lane.groups for lane in lanes])
+        microbatches = np.array([lane.microbatches for lane in lanes])
         stages = group.shape[1]
         live = np.minimum(microbatches[:, None], stages - np.arange(stages))
         free = figures.free[group, index]
@@ -250,10 +253,25 @@ class _Run:
             figures.slowness[group, index],
             np.maximum(layers, 0.0),
             microbatches,
+            np.array([self._across(index, lane) for lane in lanes]).reshape(len(lanes), stages - 1),
             float(figures.forward_share[used, index].max()),
             min(self.calibrations[g].microbatch_seconds for g in used),
             Shares(layer=layer, before=before, behind=behind, whole=len({*self.model.layers}) == 1),
         )
+
+    def _across(self, index: int, lane: Lane) -> list[float]:
+        """[stages - 1]: seconds to hand a micro-batch on over trunks; those inside a group count as none."""
+        row = self.space.columns.row(index)
+        size = BF16_BYTES * row.mbs * self.job.sequence_length / row.cp * self.model.hidden / row.tp
+        found = []
+        for here, there in pairwise(lane.groups):
+            seconds = 0.0
+            if here != there:
+                edge = link_between(self.islands, here, there, row.tp * row.cp * lane.pipelines)
+                own = replace(self.islands.groups[here], scale_out=edge)
+                seconds = float(send_seconds(size, True, own, self.calibrations[here]))
+            found.append(seconds)
+        return found
 
     def _open(self, index: int, lanes: tuple[Lane, ...]) -> "_Opened":
         configuration = self.space.columns.row(index)

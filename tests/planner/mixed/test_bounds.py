@@ -48,7 +48,7 @@ def test_equal_stages_without_memory_are_as_slow_as_the_sum_of_their_turns() -> 
     equal = np.full((1, 4), 4.0)
     room = np.full((1, 4), 1e4)
     shares = Shares(layer=1e-3, before=0.0, behind=0.0, whole=False)
-    found = chain_seconds(equal, room, np.array([8]), 1 / 3, 0.0, shares)[0]
+    found = chain_seconds(equal, room, np.array([8]), np.zeros((1, 3)), 1 / 3, 0.0, shares)[0]
     assert found <= 11.0
     assert found >= 8 + 3 * 0.75  # what averages of the same bounds come to (``planner.coarse``)
 
@@ -57,9 +57,20 @@ def test_room_limits_what_a_machine_takes() -> None:
     """By hand: of 10 equal layers at most 2 fit the faster machine; the other holds 8, of 1 s each."""
     slowness, layers = np.array([[10.0, 2.0]]), np.array([[10.0, 2.0]])
     shares = Shares(layer=0.1, before=0.0, behind=0.0, whole=True)
-    found = chain_seconds(slowness, layers, np.array([50]), 1 / 3, 0.0, shares)[0]
+    found = chain_seconds(slowness, layers, np.array([50]), np.zeros((1, 1)), 1 / 3, 0.0, shares)[0]
     assert 50 * 8 * (1 - 1e-9) <= found <= 50 * 8 + 0.4 + 8.4
-    assert np.isinf(chain_seconds(slowness, np.array([[7.0, 2.0]]), np.array([50]), 1 / 3, 0.0, shares)[0])
+    assert np.isinf(
+        chain_seconds(slowness, np.array([[7.0, 2.0]]), np.array([50]), np.zeros((1, 1)), 1 / 3, 0.0, shares)[0]
+    )
+
+
+def test_a_slow_link_holds_up_every_round_trip() -> None:
+    """By hand: two stages of 1 s, 10 s to the next: two micro-batches in flight make a round trip of 22 s, five of them
+    ten micro-batches."""
+    slowness, layers = np.array([[2.0, 2.0]]), np.full((1, 2), 1e4)
+    shares = Shares(layer=1e-3, before=0.0, behind=0.0, whole=False)
+    found = chain_seconds(slowness, layers, np.array([10]), np.array([[10.0]]), 1 / 3, 0.0, shares)[0]
+    assert found == pytest.approx(5 * 22, rel=1e-6)
 
 
 def test_a_ramp_and_its_inverse_agree() -> None:
