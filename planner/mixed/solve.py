@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
@@ -52,7 +53,8 @@ def solve_mixed(
     progress: Callable[[Progress], None] | None = None,
     compare: bool = True,
 ) -> MixedOutcome:
-    """The fastest configuration of the space of ``planner.mixed.space``, and with ``compare`` the plans of
+    """The fastest configuration of the space of ``planner.mixed.space`` (a calibration among the options is of all
+    GPUs, a file of figures cannot be of several), and with ``compare`` the plans of
     ``planner.mixed.baselines`` beside it.
 
     Raises ``IllegalConfiguration`` for what is not searched on unlike groups. The time limit, and a keyboard interrupt,
@@ -102,7 +104,7 @@ def _refuse(islands: Islands, job: Job, options: SolveOptions) -> None:
     found = []
     if options.skip_ratio is not None:
         found.append("skip_ratio: skipping stages is solved on equal nodes alone")
-    if options.calibration is not None and len({group.gpu.name for group in islands.groups}) > 1:
+    if isinstance(options.calibration, Path) and len({group.gpu.name for group in islands.groups}) > 1:
         found.append("calibration: its figures are of one GPU, the node groups have several; put them in the catalogue")
     for group in islands.groups:
         if job.precision not in group.gpu.peak_flops:
