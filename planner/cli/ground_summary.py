@@ -34,8 +34,9 @@ def ground_lines(plan: "Plan") -> list[str]:
         for machine, run in groupby(row.machines):
             count = len(list(run))
             own = layers[stage : stage + count]
-            spread = str(own[0]) if len(set(own)) == 1 else ", ".join(map(str, own))
+            each = len(set(own)) == 1 and count > 1
+            spread = f"{own[0]} layers each" if each else f"{', '.join(map(str, own))} layers"
             which = f"stage {stage}" if count == 1 else f"stages {stage} to {stage + count - 1}"
-            found.append(f"               {which} of {spread} layers on {ground.machines[machine].name}")
+            found.append(f"               {which}, {spread}, on {ground.machines[machine].name}")
             stage += count
     return found

@@ -119,3 +119,16 @@ def test_plan_predict_says_what_takes_unlike_nodes(run: Callable[..., Result]) -
     result = run("predict", "a100-h100-64", *asked)
     assert result.exit_code == 1
     assert "only plan solve takes unlike nodes" in result.output
+
+
+def test_the_readme_s_pipelines_are_those_of_its_command(run: Callable[..., Result]) -> None:  # noqa: F811
+    """Pinned to the degrees that won, which spares the search."""
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    command = next(line for line in text.splitlines() if line.startswith("plan solve a100-h100-64"))
+    shown = text.split(command)[1].split("```")[2].strip().splitlines()
+    pins = "tp=4,sp=1,cp=1,pp=4,mbs=1,zero=1,recompute=none"
+    told = run(*command.split()[1:], "--pin", pins).stdout.splitlines()
+    beside = ("Overlooked", "               blind", "               all")
+    lines = [line for line in shown if not line.startswith(beside)]
+    assert len(lines) == 5
+    assert all(line in told for line in lines)
