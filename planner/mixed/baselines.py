@@ -6,7 +6,8 @@ their gradients over the trunk, and every stage runs and holds what its own mach
 straddle two are priced as though they did not.
 ``slowest``: every GPU and link the slowest, which any placement attains.
 
-Both look at the space of ``planner.space`` with one chunk a stage, the search's own.
+Both look at the space of ``planner.space`` with one chunk a stage, the search's own, and are within ``NEAR`` of the best
+by their own figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ from costmodels.hardware import Cluster, Gpu
 from planner.mixed.ground import link_between, ring_link
 from planner.mixed.islands import Islands
 from planner.solve import SolveOptions, solve
+
+NEAR = 0.01
+"""Relative gap that ends the search for a plan beside: it is for comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,7 @@ def _solved(
         allow=options.allow,
         calibration=calibration,
         top_k=1,
+        gap=NEAR,
         time_limit_seconds=options.time_limit_seconds,
     )
     plan = solve(cluster, model, job, options=own).plan
