@@ -11,7 +11,7 @@ another and state only what differs; a user's file overrides single figures in t
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -185,6 +185,11 @@ class Calibration:
         """Plain strings and floats, ready for JSON; ``from_mapping`` restores the same object."""
         found: dict[str, object] = {"name": self.name, "figures": {k: asdict(f) for k, f in self.figures.items()}}
         return found if self.residuals is None else {**found, "residuals": asdict(self.residuals)}
+
+    def replacing(self, figures: Mapping[str, Figure]) -> "Calibration":
+        """The same with some figures in the place of its own."""
+        values: dict[str, Any] = {name: figure.value for name, figure in figures.items()}
+        return replace(self, figures={**self.figures, **figures}, **values)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object], *, where: str = "calibration") -> "Calibration":

@@ -6,8 +6,7 @@ stage of all other pipelines over the link of ``states``. A measured cluster has
 links between hosts; unlike node groups have one for each way to chain them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster, Link
@@ -79,27 +78,59 @@ def edge_between(stage: int, other: int, stages: int) -> int:
     return min(stage, other) if abs(stage - other) == 1 else stages - 1
 
 
-def undominated(rows: Sequence[PipelineRow]) -> list[int]:
-    """Rows that may be the slowest: all but those that have the machines of another, no more micro-batches, and no
-    edge slower (of several equal ones the first)."""
-    kept: list[int] = []
-    order = sorted(range(len(rows)), key=lambda i: (-rows[i].microbatches, _slowness(rows[i])))
-    for i in order:
-        if not any(_dominates(rows[j], rows[i]) for j in kept):
+def undominated(ground: Ground) -> list[int]:
+    """Rows that may be the slowest: all but those that another covers (of several equal ones the first)."""
+    return sorted(set(_covering(ground)))
+
+
+def covered(ground: Ground) -> Ground:
+    """The same ground for prices: pipelines of a row that another covers counted with that one, and machines that no
+    row stands on any more left out."""
+    by_row = _covering(ground)
+    replicas = dict.fromkeys(sorted(set(by_row)), 0)
+    for row, own in zip(by_row, ground.rows, strict=True):
+        replicas[row] += own.replicas
+    rows = [replace(ground.rows[row], replicas=count) for row, count in replicas.items()]
+    used = sorted({machine for row in rows for machine in row.machines})
+    return replace(
+        ground,
+        machines=tuple(ground.machines[machine] for machine in used),
+        rows=tuple(replace(row, machines=tuple(used.index(k) for k in row.machines)) for row in rows),
+    )
+
+
+def _covering(ground: Ground) -> list[int]:
+    """The row that covers each: itself, or one that no row covers with as many micro-batches, and no machine's links
+    nor edge faster."""
+    rows, kept = ground.rows, list[int]()
+    found = list(range(len(rows)))
+    for i in sorted(found, key=lambda i: (-rows[i].microbatches, _slowness(ground, rows[i]), i)):
+        found[i] = next((j for j in kept if _covers(ground, rows[j], rows[i])), i)
+        if found[i] == i:
             kept.append(i)
-    return sorted(kept)
+    return found
 
 
-def _slowness(row: PipelineRow) -> float:
-    return -sum(edge.latency_seconds + 1.0 / edge.bytes_per_second for edge in row.edges)
+def _slowness(ground: Ground, row: PipelineRow) -> float:
+    links = [*row.edges, *(ground.machines[machine].scale_out for machine in row.machines)]
+    return -sum(link.latency_seconds + 1.0 / link.bytes_per_second for link in links)
 
 
-def _dominates(slower: PipelineRow, row: PipelineRow) -> bool:
+def _covers(ground: Ground, slower: PipelineRow, row: PipelineRow) -> bool:
+    machines = ground.machines
     return (
-        slower.machines == row.machines
-        and slower.microbatches >= row.microbatches
+        slower.microbatches >= row.microbatches
+        and all(_no_faster(a, b) for a, b in zip(slower.edges, row.edges, strict=True))
         and all(
-            a.bytes_per_second <= b.bytes_per_second and a.latency_seconds >= b.latency_seconds
-            for a, b in zip(slower.edges, row.edges, strict=True)
+            a == b
+            or (
+                replace(machines[a], scale_out=machines[b].scale_out) == machines[b]
+                and _no_faster(machines[a].scale_out, machines[b].scale_out)
+            )
+            for a, b in zip(slower.machines, row.machines, strict=True)
         )
     )
+
+
+def _no_faster(link: Link, other: Link) -> bool:
+    return link.bytes_per_second <= other.bytes_per_second and link.latency_seconds >= other.latency_seconds

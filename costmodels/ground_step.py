@@ -21,7 +21,7 @@ from costmodels.configuration import Configuration, Job
 from costmodels.ground import Ground, PipelineRow, edge_between, undominated
 from costmodels.hardware import Link
 from costmodels.placement import order_of, stage_of_chunk
-from costmodels.price import StepPrice
+from costmodels.price import Memory, StepPrice
 from costmodels.sharding import Column
 from costmodels.step import Cut, StepModel, handover_seconds
 from costmodels.step_price import Pieces, assemble, pieces_of
@@ -75,7 +75,7 @@ class GroundModel:
     @cached_property
     def slow_rows(self) -> list[int]:
         """Rows that may be the slowest."""
-        return undominated(self.ground.rows)
+        return undominated(self.ground)
 
     def steps(self, row: int) -> list[StepModel]:
         """[pp]: the prices of each stage of a row, as though all stages stood where that one does."""
@@ -144,6 +144,10 @@ class GroundModel:
     def _handovers(self) -> dict[tuple[tuple[int, ...], int, Link], Column]:
         return {}
 
+    def row_step(self, row: int) -> StepModel:
+        """The prices of one row as those of a model of its own, for all that looks at a single pipeline."""
+        return _RowStep(self, row)
+
     @cached_property
     def straggler(self) -> float:
         return max(step.straggler for step in self._machines)
@@ -197,3 +201,33 @@ class GroundModel:
             ]
         slowest = max(rows, key=lambda one: one.step.step_seconds)
         return GroundPrice(step=slowest.step, rows=tuple(rows), over_bytes=max(over))
+
+
+class _RowStep(StepModel):
+    """A row's first stage's prices, with the seconds and bytes of each stage where it stands."""
+
+    def __init__(self, ground: GroundModel, row: int) -> None:
+        self.__dict__.update(ground.steps(row)[0].__dict__)
+        self.ground, self.row = ground, row
+
+    def running(self, order: Order | None, vocabulary_rows: Sequence[int] | Column | None = None) -> StepModel:
+        """Itself: its order is the schedule's."""
+        return self
+
+    def link_seconds(self, index: int) -> Column:
+        return self.ground.links(self.row)
+
+    def chunk_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column, Column]:
+        found = self.ground.pieces(self.row, cut)
+        return found.forward, found.recompute, found.input_grad, found.weight_grad
+
+    def state_seconds(self, index: int, cut: Cut) -> tuple[Column, Column, Column]:
+        found = self.ground.pieces(self.row, cut)
+        return found.gradient, found.optimizer, found.gather
+
+    def memory(self, index: int, cut: Cut) -> tuple[Memory, ...]:
+        return self.ground.pieces(self.row, cut).memory
+
+    @property
+    def straggler(self) -> float:
+        return self.ground.straggler

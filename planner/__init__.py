@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from planner.expert_training import load_expert_loads as load_expert_loads
     from planner.experts import plan_experts as plan_experts
     from planner.infeasibility import Infeasibility as Infeasibility
+    from planner.mapping import plan_mapping as plan_mapping
+    from planner.mapping_problem import MappingProblem as MappingProblem
+    from planner.mapping_problem import load_mapping as load_mapping
     from planner.pipeline import Pipeline as Pipeline
     from planner.pipeline import load_pipeline as load_pipeline
     from planner.plan import Plan as Plan
     from planner.plan import PlanError as PlanError
     from planner.plan.experts_result import ExpertsResult as ExpertsResult
+    from planner.plan.mapping_result import MappingResult as MappingResult
     from planner.plan.schedule_result import ScheduleResult as ScheduleResult
     from planner.predict import Prediction as Prediction
     from planner.predict import predict as predict
@@ -49,6 +53,8 @@ HOMES = {
     "IllegalConfiguration": "planner.space",
     "Infeasibility": "planner.infeasibility",
     "Outcome": "planner.solve",
+    "MappingProblem": "planner.mapping_problem",
+    "MappingResult": "planner.plan.mapping_result",
     "Pipeline": "planner.pipeline",
     "Plan": "planner.plan",
     "PlanError": "planner.plan",
@@ -59,10 +65,12 @@ HOMES = {
     "load_cluster": "planner.specs",
     "load_expert_loads": "planner.expert_training",
     "load_experts": "planner.expert_problem",
+    "load_mapping": "planner.mapping_problem",
     "load_model": "planner.specs",
     "load_pipeline": "planner.pipeline",
     "make_job": "planner.specs",
     "plan_experts": "planner.experts",
+    "plan_mapping": "planner.mapping",
     "plan_schedule": "planner.schedule",
     "predict": "planner.predict",
     "solve": "planner.solve",

@@ -13,6 +13,7 @@ from costmodels.price import StepPrice
 from costmodels.step_price import price_cut
 from planner.best_schedule import quick_order
 from planner.expert_training import ExpertLoads, check_loads, priced_model, renumber_all
+from planner.hosts.pricing import HostPricing, check_placeable, has_unlike_links
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
 from planner.splits import Split, even_boundaries, redistributed_boundaries
@@ -25,13 +26,15 @@ class Prediction:
 
     ``shortfall_bytes``: how far the fullest stage is over its capacity, 0 when feasible.
     ``boundaries``: where the chain is cut, ``vocabulary_rows``: the stages' shares of a split vocabulary, None where
-    all hold the same (see ``costmodels.step.price_step``). ``facets``: what kind
+    all hold the same (see ``costmodels.step_price.price_step``). ``hosts``: names of the nodes in the order of ranks,
+    where their links differ. ``facets``: what kind
     of configuration it is (see ``planner.uncertainty``).
     """
 
     configuration: Configuration
     boundaries: tuple[int, ...]
     vocabulary_rows: tuple[int, ...] | None
+    hosts: tuple[str, ...] | None
     price: StepPrice
     tokens_per_second_per_gpu: float
     mfu: float
@@ -84,7 +87,11 @@ def predict(
     if expert_loads is not None:
         check_loads(model, job, expert_loads)
         priced = priced_model(model, renumber_all(expert_loads, [configuration.ep]))
-    pricing = Pricing(cluster, priced, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        check_placeable(configuration)
+    kind = HostPricing if unlike else Pricing
+    pricing = kind(cluster, priced, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
     if boundaries is None and split == "even":
         boundaries = even_boundaries(model, configuration)
     elif boundaries is None and split == "redistributed":
@@ -97,11 +104,15 @@ def predict(
     step = pricing.step.running(None, rows)
     if configuration.schedule == "best":
         step = pricing.step.running(quick_order(step, 0, boundaries), rows)
-    price = price_cut(step, 0, boundaries)
+    price, hosts = price_cut(step, 0, boundaries), None
+    if isinstance(pricing, HostPricing):
+        pricing.place(0, boundaries)
+        price, hosts = pricing.price(0), pricing.hosts(0)
     return Prediction(
         configuration=configuration,
         boundaries=boundaries,
         vocabulary_rows=rows,
+        hosts=hosts,
         price=price,
         tokens_per_second_per_gpu=job.tokens / price.step_seconds / cluster.gpus,
         mfu=mfu(model, job, cluster, price.step_seconds),

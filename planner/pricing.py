@@ -11,8 +11,9 @@ Candidates that ``planner.partition`` does not cut exactly have one cut, by rule
 ``refine`` then bounds its schedule in closed form.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,13 +69,27 @@ BATCH = 1 << 15
 COARSE_LOADS = 4
 """Loads of experts that the coarse bounds tell apart: with 58 layers of their own they would take ten times as long."""
 
+AS_MEASURED: dict[str, Any] = {
+    "value": 1.0,
+    "kind": "measured",
+    "source": "the cluster's own table of attained bandwidths, taken as it is",
+}
+"""The share that a link attains of a figure that was attained."""
+
 _NOTHING = (np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def calibration_for(cluster: Cluster, job: Job, given: Calibration | Path | None) -> Calibration:
     """``given`` itself, or the bundled figures of the GPU and the job's software with those of a file
-    in their place."""
-    return given if isinstance(given, Calibration) else load_calibration(cluster.gpu, given, job.software)
+    in their place. Where the cluster's links were measured, what they attain is taken as it is."""
+    if isinstance(given, Calibration):
+        return given
+    found = load_calibration(cluster.gpu, given, job.software)
+    attained = cluster.topology.attained if cluster.topology is not None else None
+    if attained is None:
+        return found
+    measured = ("scale_out_fraction", "scale_up_fraction") if attained.of_gpus else ("scale_out_fraction",)
+    return found.replacing({name: replace(found.figures[name], **AS_MEASURED) for name in measured})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ from planner.validate.skip import PROVEN_GAP, check_skip
 from solvers.search import Progress
 from solvers.skip.failure import without_node
 from solvers.skip.problem import Path, SkipProblem
+from solvers.skip.readiness import ready
+from solvers.skip.repair import fatal_losses, repaired, surviving_arrangement
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.simulate import first_in_first_out
 from solvers.skip.solve import Hint, solve_skip
@@ -55,15 +57,20 @@ def plan_skip(
     survive_one_failure: bool = False,
     curve: bool = False,
     on_progress: Callable[[str], None] | None = None,
+    on_compiling: Callable[[], None] | None = None,
 ) -> SkipResult:
     """The best schedule of ``request`` found within the time limit, checked, with others beside it.
 
     The limit is shared by the schedule itself, with ``curve`` those of the other skip ratios from 0 to 50 % (where a
     cap on visits of a wave that so many stages exceed is left out), and with ``survive_one_failure`` the re-planning
-    after the loss of every node. A node whose loss leaves nothing to plan makes the result infeasible then. A
-    ``KeyboardInterrupt`` ends the search with the best so far, and what was still to do is left out. Raises
+    after the loss of every node: first a repair of the paths that visit it, then a better plan. A node whose loss
+    leaves nothing whatever the arrangement makes the result infeasible then; where the arrangement is free, one in
+    which every loss leaves a set of paths is preferred. A
+    ``KeyboardInterrupt`` ends the search with the best so far, and what was still to do is left out.
+    ``on_compiling`` is called if the search must be compiled first, once on a machine and outside the limit. Raises
     ``RuntimeError`` if a result fails its check.
     """
+    ready(on_compiling)
     began = time.perf_counter()
     lengths = [k for k in curve_lengths(request) if k != request.problem.path_length] if curve else []
     search = Search(seed=seed, workers=workers, tell=on_progress or (lambda _: None))
@@ -73,6 +80,8 @@ def plan_skip(
         return _without(request, reasons, seed, time.perf_counter() - began)
     share = (1 - RE_PLANNING_SHARE if survive_one_failure else 1.0) / (1 + len(lengths))
     result = search.result(request, time_limit_seconds * share)
+    if survive_one_failure and request.problem.stage_of_node is None and search.goes_on(result):
+        result = search.surviving(request, result, time_limit_seconds * RE_PLANNING_SHARE / 2)
     if curve:
         points = [result]
         for length in lengths:
@@ -82,8 +91,9 @@ def plan_skip(
         points.sort(key=lambda one: one.skip_ratio)
         stop = "interrupted" if any(one.stop == "interrupted" for one in points) else result.stop
         result = replace(result, stop=stop, curve=tuple(map(_point, points)))
-    if survive_one_failure and result.value is not None and result.stop != "interrupted":
-        result = replace(result, survival=search.survival(request, result, time_limit_seconds * RE_PLANNING_SHARE))
+    if survive_one_failure and search.goes_on(result):
+        left = max(time_limit_seconds - (time.perf_counter() - began), time_limit_seconds * RE_PLANNING_SHARE / 2)
+        result = replace(result, survival=search.survival(request, result, left))
     return replace(result, seconds=time.perf_counter() - began)
 
 
@@ -100,6 +110,10 @@ class Search:
         self.seed, self.workers, self.tell, self.named = seed, workers, tell, ""
         self.ended = False
         """Whether a Ctrl-C ended one of the searches."""
+
+    def goes_on(self, result: SkipResult) -> bool:
+        """Whether there is a schedule to go on from, and nobody ended the search."""
+        return result.value is not None and not self.ended
 
     def solved(self, problem: SkipProblem, seconds: float, hints: Sequence[Hint] = ()) -> Solved:
         """The solver's answer."""
@@ -175,45 +189,125 @@ class Search:
 
     def survival(self, request: SkipRequest, result: SkipResult, seconds: float) -> Survival | None:
         """What every node's loss leaves, arranged as planned; None after a Ctrl-C."""
-        stage_of = {node: stage for stage, held in enumerate(result.partitions) for node in held}
-        stage_of_node = tuple(stage_of[node] for node in range(request.problem.nodes))
+        stage_of_node = arrangement(result)
         each = seconds / request.problem.nodes
         losses = []
         for node in range(request.problem.nodes):
             self.named = f"without node {node} of {request.problem.nodes}: "
-            losses.append(self._loss(request, stage_of_node, node, each))
+            losses.append(self._loss(request, stage_of_node, result.paths, node, each))
             if self.ended:
                 return None
         made = [one for one in losses if one.makespan_seconds is not None]
         worst = max(made, key=lambda one: one.makespan_seconds or 0.0, default=None)
         survives = len(made) == len(losses)
-        return Survival(survives=survives, worst=worst if survives else None, losses=tuple(losses))
+        return Survival(
+            survives=survives,
+            repairable=all(one.repair is not None for one in losses),
+            worst=worst if survives else None,
+            losses=tuple(losses),
+        )
 
-    def _loss(self, request: SkipRequest, stage_of_node: tuple[int, ...], node: int, seconds: float) -> NodeLoss:
+    def _loss(
+        self,
+        request: SkipRequest,
+        stage_of_node: tuple[int, ...],
+        paths: tuple[Path, ...],
+        node: int,
+        seconds: float,
+    ) -> NodeLoss:
+        """The paths that are left repaired, and better ones planned from there."""
         began, name = time.perf_counter(), request.names[node]
         try:
             left = without_node(request.problem, stage_of_node, node)
         except ValueError as why:
             return NodeLoss(
-                node=node, name=name, makespan_seconds=None, lower_bound=None, replanning_seconds=0.0, reason=str(why)
+                node=node,
+                name=name,
+                makespan_seconds=None,
+                lower_bound=None,
+                replanning_seconds=0.0,
+                reason=_remedy(request, stage_of_node, node, str(why)),
             )
+        repair = repaired(request.problem, stage_of_node, paths, node, seconds=seconds / 2)
+        hints = [Hint(stage_of_node=repair.schedule.stage_of_node, paths=repair.schedule.paths)] if repair else []
         names = tuple(other for i, other in enumerate(request.names) if i != node)
         rest = replace(
             request, problem=left, names=names, stage_of_node=left.stage_of_node, published=None, outliers=()
         )
-        found = _result(rest, self.solved(left, seconds), self.seed, ())
+        found = _result(rest, self.solved(left, seconds - (time.perf_counter() - began), hints), self.seed, ())
         if findings := check_skip(left, found):
             first = findings[0]
             raise RuntimeError(f"without node {node} the schedule fails its check: {first.path}: {first.message}")
-        reason = "" if found.value is not None else f"{found.status}: no schedule was found for the nodes left"
+        reason = ""
+        if found.value is None:
+            why_not = found.reasons[0] if found.reasons else "no schedule was found for the nodes left in this time"
+            reason = _remedy(request, stage_of_node, node, f"node {node}: {why_not}")
         return NodeLoss(
             node=node,
             name=name,
             makespan_seconds=found.makespan_seconds,
             lower_bound=found.lower_bound,
             replanning_seconds=time.perf_counter() - began,
+            repair=repair.how if repair else None,
+            moved=sum(node in path for path in paths),
+            repaired_makespan_seconds=repair.schedule.makespan if repair else None,
             reason=reason,
         )
+
+    def surviving(self, request: SkipRequest, result: SkipResult, seconds: float) -> SkipResult:
+        """``result``, or where a loss would leave no set of paths in its arrangement and another arrangement is free to
+        be had in which all leave one, the best of that; a note says so either way."""
+        stage_of_node = arrangement(result)
+        fatal = fatal_losses(request.problem, stage_of_node)
+        if not fatal:
+            return result
+        began, (node, why) = time.perf_counter(), next(iter(fatal.items()))
+        lost = f"without node {node} ({request.names[node]}): {_remedy(request, stage_of_node, node, why)}"
+        other = surviving_arrangement(request.problem, stage_of_node, seed=self.seed, seconds=seconds / 2)
+        if other is None:
+            note = f"no arrangement was found in which every loss leaves a set of paths; {lost}"
+            return replace(result, notes=(*result.notes, note))
+        self.named = "arrangement that survives: "
+        fixed = replace(request, problem=replace(request.problem, stage_of_node=other), published=None)
+        found = self.result(fixed, seconds - (time.perf_counter() - began))
+        if found.value is None or result.value is None:
+            return result
+        note = (
+            f"an arrangement of {result.value:.6g} s was left for one in which every loss leaves a set of paths; "
+            f"in it {lost}"
+        )
+        assert result.lower_bound is not None
+        gap = relative_gap(found.value, result.lower_bound)
+        return replace(
+            found,
+            lower_bound=result.lower_bound,
+            bound_over=result.bound_over,
+            gap=gap,
+            status="optimal" if gap <= PROVEN_GAP else "feasible",
+            notes=(*result.notes, note),
+            outlier_links=found.outlier_links,
+        )
+
+
+def arrangement(result: SkipResult) -> tuple[int, ...]:
+    """[nodes] stages."""
+    stage_of = {node: stage for stage, held in enumerate(result.partitions) for node in held}
+    return tuple(stage_of[node] for node in range(len(result.nodes)))
+
+
+def _remedy(request: SkipRequest, stage_of_node: Sequence[int], node: int, why: str) -> str:
+    """Why the loss of ``node`` leaves nothing, with its stage and what would help."""
+    stage = stage_of_node[node]
+    others = [n for n, held in enumerate(stage_of_node) if held == stage and n != node]
+    left = ", ".join(f"{request.names[n]} ({n})" for n in others)
+    text = why.removeprefix(f"node {node}: ")
+    helps = (
+        f"stage {stage} would be left to {left}: give it one more node with memory and links to and from those of the "
+        "other stages"
+        if others
+        else f"give stage {stage} a second node"
+    )
+    return f"{text}; {helps}"
 
 
 def best_of_waves(
@@ -244,7 +338,8 @@ def _fatal_losses(request: SkipRequest) -> list[str]:
         except ValueError as why:
             text = str(why).removeprefix(f"node {node}: ")
             place = f"of node {node} ({request.names[node]})" if problem.stage_of_node else "of a node"
-            found.append(f"the loss {place} is not survived: {text}; give that stage a second node")
+            helps = "link it to a second node" if "unreachable" in text else "give that stage a second node"
+            found.append(f"the loss {place} is not survived: {text}; {helps}")
     found = list(dict.fromkeys(found))
     more = len(found) - MOST_REASONS
     return found[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else [])

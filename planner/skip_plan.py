@@ -1,5 +1,7 @@
 """Skipping in a whole plan: its pipeline as a skip problem under forced ends, solved, and written into the plan."""
 
+from collections.abc import Callable
+
 from planner.plan.document import Plan
 from planner.plan.skip import write_order
 from planner.plan.writing import seal
@@ -8,6 +10,7 @@ from planner.skip_pins import cannot_skip
 from planner.skip_problem import FORCED_ENDS, path_length_of
 from planner.validate.skip import PROVEN_GAP
 from solvers.skip.problem import PROFILES, SkipProblem
+from solvers.skip.readiness import ready
 from solvers.skip.schedule import SkipSchedule
 from solvers.skip.solve import solve_skip
 from solvers.solution import relative_gap
@@ -15,13 +18,22 @@ from solvers.solution import relative_gap
 METHOD = "skip problem of the plan's stages under forced ends; every stage kept where it is"
 
 
-def with_skipping(plan: Plan, skip_ratio: float, *, seconds: float = 10.0, seed: int = 0) -> Plan:
+def with_skipping(
+    plan: Plan,
+    skip_ratio: float,
+    *,
+    seconds: float = 10.0,
+    seed: int = 0,
+    on_compiling: Callable[[], None] | None = None,
+) -> Plan:
     """``plan`` with its ``skip`` section: about ``skip_ratio`` of the stages skipped by every micro-batch.
 
-    No stage keeps more micro-batches than under the plan's own schedule. Raises ``SpecError`` for a pipeline of
+    No stage keeps more micro-batches than under the plan's own schedule. ``on_compiling`` is called if the search must
+    be compiled first, once on a machine and outside ``seconds``. Raises ``SpecError`` for a pipeline of
     one stage or with interleaved chunks, and where no set of paths keeps the rules.
     """
     problem = problem_of(plan, skip_ratio)
+    ready(on_compiling)
     solution = solve_skip(problem, time_limit_seconds=seconds, seed=seed, gap=PROVEN_GAP).solution
     best = solution.choice
     if best is None:

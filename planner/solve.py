@@ -8,7 +8,7 @@ from typing import Literal
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
-from costmodels.configuration import Job
+from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.expert_training import (
@@ -18,15 +18,17 @@ from planner.expert_training import (
     priced_model,
     renumber_all,
 )
+from planner.hosts.pricing import HostPricing, check_placeable, has_unlike_links
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof, ScheduleProof
 from planner.plan.document import Plan
 from planner.plan.inputs import PlanOptions
+from planner.plan.mapping import with_hosts
 from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.skip_pins import skip_pins
-from planner.space import enumerate_space
+from planner.space import IllegalConfiguration, enumerate_space
 from solvers.search import Progress as SearchProgress
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -40,9 +42,10 @@ class SolveOptions:
     that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
     that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
-    order of operations of a plan whose schedule is ``best`` may be improved once it has won; ``seed`` is of that
-    improvement, nothing else draws random numbers. With ``skip_ratio`` every micro-batch skips about that share of the
-    winner's stages (``planner.skip_plan``), which needs one chunk a stage; ``skip_seconds`` is how long that is solved.
+    order of operations of a plan whose schedule is ``best`` may be improved once it has won, ``host_seconds`` how long
+    the order of its hosts where their links differ; ``seed`` is of both. With ``skip_ratio`` every micro-batch skips
+    about that share of the winner's stages (``planner.skip_plan``), which needs one chunk a stage; ``skip_seconds`` is
+    how long that is solved.
     """
 
     pins: Mapping[str, int | str] = field(default_factory=dict)
@@ -54,6 +57,7 @@ class SolveOptions:
     top_k: int = 5
     calibration: Calibration | Path | None = None
     order_seconds: float = 10.0
+    host_seconds: float = 10.0
     skip_ratio: float | None = None
     skip_seconds: float = 20.0
 
@@ -70,9 +74,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """``stage`` is enumerate, bound or search; counts of candidates handled so far."""
+    """``stage`` is enumerate, bound or search, or compile where skipped stages need it; counts of candidates handled so
+    far."""
 
-    stage: Literal["enumerate", "bound", "search"]
+    stage: Literal["enumerate", "bound", "search", "compile"]
     done: int
     total: int
     best_seconds: float | None = None
@@ -111,7 +116,10 @@ def solve(
 
     placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
     priced = priced_model(model, placed) if placed else model
-    pricing = Pricing(cluster, priced, job, calibration, space.columns)
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        _check_placeable(options)
+    pricing = (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns)
     bounds = pricing.coarse_bounds()
     tell(Progress(stage="bound", done=total, total=total))
 
@@ -138,6 +146,8 @@ def solve(
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
     pricing.improve(best)
+    if isinstance(pricing, HostPricing):
+        pricing.settle(best, _left(started, limit, options.host_seconds), options.seed)
     order = pricing.polish(best, _left(started, limit, options.order_seconds), options.seed)
     price = pricing.price(best)
     certificate = _certify(pricing, price, result, space.pruned, options)
@@ -159,15 +169,31 @@ def solve(
         vocabulary_rows=pricing.rows(best),
         expert_loads=expert_loads.as_input() if expert_loads is not None else None,
         experts=section,
+        ground=pricing.section(best) if isinstance(pricing, HostPricing) else None,
     )
+    if isinstance(pricing, HostPricing) and (hosts := pricing.hosts(best)) is not None:
+        plan = with_hosts(plan, hosts)
     status = certificate.status
     if options.skip_ratio is not None:
         from planner.skip_plan import with_skipping
 
-        allowed = _left(started, limit, options.skip_seconds)
-        plan = with_skipping(plan, options.skip_ratio, seconds=allowed, seed=options.seed)
+        plan = with_skipping(
+            plan,
+            options.skip_ratio,
+            seconds=_left(started, limit, options.skip_seconds),
+            seed=options.seed,
+            on_compiling=lambda: tell(Progress(stage="compile", done=total, total=total)),
+        )
         status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
     return Outcome(status=status, plan=plan, seconds=seconds)
+
+
+def _check_placeable(options: SolveOptions) -> None:
+    """What is priced on equal links alone is refused where links differ."""
+    if "vocabulary" in options.allow:
+        raise IllegalConfiguration(["a split vocabulary is priced on equal links alone: leave it out of --allow"])
+    pinned = {name: value for name, value in options.pins.items() if name in ("vocabulary", "schedule")}
+    check_placeable(Configuration(**pinned))  # type: ignore[arg-type]
 
 
 def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:

@@ -130,3 +130,26 @@ def test_the_accuracy_table_is_what_the_bundled_rows_give(published: list[Predic
             again = number.search(new)
             assert again is not None
             assert float(again[0]) == pytest.approx(float(found[0]), abs=0.11 if "." in old else 1e-9), (old, new)
+
+
+def test_the_map_example_prints_what_is_shown_and_its_keys_are_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Value, proof and pipelines' times; not the seconds it took, nor which of equally good orders."""
+    import yaml
+
+    from planner.mapping_problem import load_mapping
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    section = TEXT.split("## Mapping to real links\n")[1]
+    shown = section.split("```\n")[2]
+    result = CliRunner().invoke(group, ["map", "cases/mapping/hosts_16_pp4.json", "-o", str(tmp_path / "order.json")])
+    told = result.stdout.split("\n\n")
+    assert told[0] == shown.split("\n\n")[0]
+    assert told[1].splitlines()[:2] == shown.split("\n\n")[1].splitlines()[:2]
+    keys = section.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "own.yaml").write_text(keys)
+    (tmp_path / "links.csv").write_text("\n".join(",".join(["20"] * 5) for _ in range(5)))
+    problem = load_mapping(tmp_path / "own.yaml")
+    assert set(yaml.safe_load(keys)) >= {"gpus", "bandwidth", "shared", "fixed", "excluded", "blocks"}
+    assert (problem.pipelines, problem.fixed, problem.excluded) == (2, {(0, 1): 3}, {4})

@@ -19,21 +19,27 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     from planner.cli.binding import compare, what_binds
     from planner.cli.output import echo_json, plain
     from planner.cli.pairs import parse_pairs
-    from planner.cli.pipeline_report import cut_table, cuts_and_stages, stage_table
+    from planner.cli.pipeline_report import cut_table, cuts_and_stages, skip_table, stage_table
     from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
     from planner.plan import Plan
+    from planner.skip_use import skip_uses
 
     pins = parse_pairs(why_not) if why_not is not None else None
     if pins == {}:
         raise click.BadParameter("names no field; e.g. --why-not tp=4,pp=2.", param_hint="--why-not")
     document = Plan.load(plan)
+    if pins is not None and document.ground is not None:
+        message = "the links of this plan's nodes are not in it; search with plan solve CLUSTER --pin instead."
+        raise click.BadParameter(message, param_hint="--why-not")
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None
     rules, uses = cuts_and_stages(document) if len(document.stages) > 1 else ((), ())
+    skipping = skip_uses(document)
     if as_json:
         echo_json(
             {
+                "ranks": document.ranks,
                 "prediction": document.prediction,
                 "certificate": document.certificate,
                 "cuts": [
@@ -45,6 +51,9 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
                     for rule in rules
                 ],
                 "stages": [{**plain(use), "idle_seconds": use.idle_seconds} for use in uses],
+                **(
+                    {"skip": [{**plain(use), "idle_seconds": use.idle_seconds} for use in skipping]} if skipping else {}
+                ),
                 "why_not": outcome
                 and {
                     "status": outcome.status,
@@ -58,6 +67,8 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     click.echo(f"{summarize(document)}\n\n{what_binds(document)}")
     if uses:
         click.echo(f"\n{cut_table(document, rules)}\n\n{stage_table(document, uses)}")
+    if skipping:
+        click.echo(f"\n{skip_table(document, skipping)}")
     if outcome is not None:
         click.echo(f"\nWhy not {why_not}?")
         if other is None:

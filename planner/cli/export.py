@@ -1,10 +1,14 @@
 """``plan export``: files for a runtime from a plan."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.exports.targets import TARGETS
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
 
 LISTED = "\n\n".join(
     f"\b\n  {name}: {target.summary}\n    {', '.join(target.files)}" for name, target in TARGETS.items()
@@ -29,9 +33,14 @@ def _target_names(ctx: click.Context, param: click.Parameter, begun: str) -> lis
     help="A folder for all files (made if missing), or a file where there is only one; without it the first file "
     "goes to stdout.",
 )
+@click.option(
+    "--hosts",
+    metavar="HOSTLIST",
+    help="Names of the cluster's nodes in their own order, e.g. 'node[1-8]', for a plan that names none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write all files, or the refusals, as JSON to stdout.")
 @click.pass_context
-def command(ctx: click.Context, plan: Path, target: str, output: Path | None, as_json: bool) -> None:
+def command(ctx: click.Context, plan: Path, target: str, output: Path | None, hosts: str | None, as_json: bool) -> None:
     from planner.cli.output import echo_json
     from planner.exports import ExportRefused, UnknownTarget, export
     from planner.exports.targets import target_named
@@ -42,6 +51,8 @@ def command(ctx: click.Context, plan: Path, target: str, output: Path | None, as
     except UnknownTarget as error:
         raise click.BadParameter(f"{error}.", param_hint="--to") from None
     document = Plan.load(plan)
+    if hosts is not None:
+        document = _named(document, hosts)
     try:
         files = export(document, target)
     except ExportRefused as refusal:
@@ -61,6 +72,17 @@ def command(ctx: click.Context, plan: Path, target: str, output: Path | None, as
         click.echo(files[first], nl=False)
         if others:
             click.echo(f"not shown: {', '.join(others)}; -o FOLDER writes all files", err=True)
+
+
+def _named(plan: "Plan", hosts: str) -> "Plan":
+    from planner.plan import PlanError, with_hosts
+
+    if plan.ranks.hosts is not None:
+        raise click.BadParameter("the plan names its hosts; leave it out.", param_hint="--hosts")
+    try:
+        return with_hosts(plan, hosts, plan.ranks.local_gpus)
+    except (PlanError, ValueError) as error:
+        raise click.BadParameter(f"{error}.", param_hint="--hosts") from None
 
 
 def _write(files: dict[str, str], output: Path, folder: bool) -> None:

@@ -1,6 +1,7 @@
 """The command group. Commands are imported by name when used, so that ``plan --help`` stays quick."""
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Any
@@ -15,6 +16,8 @@ COMMANDS = {
     "diff": "What changed between two plans, and what it does.",
     "experts": "Which experts stand on which GPU, from one small file.",
     "export": "Files for a runtime from a plan.",
+    "import": "Specs from files you own: topo -m, Slurm, nccl-tests, config.json, ...",
+    "map": "Which host takes which stage of which pipeline, from one small file.",
     "schedule": "The best schedule of one pipeline, from its own small file.",
     "skip": "Which stages each micro-batch runs, where and when.",
     "calibrate": "Fit the figures of a cluster to its own measurements.",
@@ -38,7 +41,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"planner.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(f"planner.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

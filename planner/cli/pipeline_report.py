@@ -10,20 +10,17 @@ from planner.cli.output import gigabytes, percent, table
 if TYPE_CHECKING:
     from planner.baselines import Baseline
     from planner.plan import Plan
+    from planner.skip_use import SkipUse
     from planner.stage_use import StageUse
 
 
 def cuts_and_stages(plan: "Plan") -> "tuple[tuple[Baseline, ...], tuple[StageUse, ...]]":
     """The baselines of the plan's configuration and the use of its stages, priced from its inputs."""
-    from costmodels.columns import Columns
-    from costmodels.step import StepModel
     from planner.baselines import baselines
-    from planner.plan.order import order_of
+    from planner.plan.step import step_of
     from planner.stage_use import stage_uses
 
-    columns = Columns.of([plan.configuration()])
-    step = StepModel(plan.priced_model(), plan.cluster(), plan.job(), plan.calibration(), columns)
-    step = step.running(order_of(plan), plan.vocabulary_rows())
+    step = step_of(plan)
     return baselines(step, 0), stage_uses(step, 0, plan.boundaries())
 
 
@@ -74,6 +71,28 @@ def stage_table(plan: "Plan", uses: "Sequence[StageUse]") -> str:
     )
     note = "(fill: before its first pass; drain: after its last; alive: when activations take most)"
     return table(header, rows, text=(0, 8)) + "\n" + note
+
+
+def skip_table(plan: "Plan", uses: "Sequence[SkipUse]") -> str:
+    """Stage by stage what the micro-batches that skip leave it: those it serves, its bubbles."""
+    assert plan.skip is not None
+    whole = plan.skip.makespan_seconds
+    rows = [
+        (
+            use.stage,
+            use.microbatches,
+            f"{use.busy_seconds:.4g}",
+            f"{use.idle_seconds:.3g}",
+            percent(use.idle_seconds / whole),
+            f"{use.fill_seconds:.3g}",
+            f"{use.stall_seconds:.3g}",
+            f"{use.drain_seconds:.3g}",
+            use.in_flight,
+        )
+        for use in uses
+    ]
+    header = ("skipping", "micro-batches", "busy s", "idle s", "idle", "fill s", "stall s", "drain s", "in flight")
+    return table(header, rows) + f"\n(the skip section's schedule, {whole:.4g} s; the tables above: every stage run)"
 
 
 def _runs(numbers: Sequence[int]) -> str:

@@ -5,6 +5,8 @@ import time
 
 import click
 
+COMPILING = "compiling the search, once on this machine: up to half a minute, outside the time limit"
+
 TTY_SECONDS = 0.2
 LINES_SECONDS = 5.0
 FIRST_SECONDS = 1.0

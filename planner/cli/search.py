@@ -6,7 +6,7 @@ import click
 
 from planner.cli.interrupt import Interrupt
 from planner.cli.output import echo_json
-from planner.cli.progress import Line
+from planner.cli.progress import COMPILING, Line
 
 if TYPE_CHECKING:
     from costmodels.architecture import Model
@@ -51,6 +51,8 @@ def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
 
 
 def describe(state: "Progress") -> str:
+    if state.stage == "compile":
+        return COMPILING
     text = f"{state.stage}: {state.done:,} of {state.total:,} candidates"
     if state.best_seconds is not None:
         text += f", best {state.best_seconds:.4g} s"

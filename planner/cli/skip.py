@@ -110,7 +110,7 @@ def command(
 
 def _planned(request: "SkipRequest", survive: bool, curve: bool, time_limit: float, seed: int) -> "SkipResult":
     from planner.cli.interrupt import Interrupt
-    from planner.cli.progress import Line
+    from planner.cli.progress import COMPILING, Line
     from planner.skip import plan_skip
     from solvers.skip.solve import solve_skip
 
@@ -129,6 +129,7 @@ def _planned(request: "SkipRequest", survive: bool, curve: bool, time_limit: flo
                 survive_one_failure=survive,
                 curve=curve,
                 on_progress=tell,
+                on_compiling=lambda: line.show(COMPILING),
             )
     finally:
         line.close()

@@ -108,11 +108,16 @@ def _survival(found: "Survival | None") -> str:
         lost = [one for one in found.losses if one.makespan_seconds is None]
         lines = [f"the loss of {one.name} ({one.node}): {one.reason}" for one in lost[:MOST_ROWS]]
         return "\n".join(["One failure    is not survived", *(f"               {line}" for line in lines)])
+    moved = [one for one in found.losses if one.repair is not None]
+    slowed = max((one.repaired_makespan_seconds or 0.0 for one in moved), default=None)
+    copies = sum(one.repair == "other copies" for one in moved)
     worst, slowest = found.worst, max(one.replanning_seconds for one in found.losses)
     return "\n".join(
         [
             f"One failure    survived: {_short(worst.makespan_seconds)} s after the worst loss, "
             f"of {worst.name} ({worst.node})",
+            f"Local repair   of {len(moved)} of {len(found.losses)} losses, {copies} on other copies and "
+            f"{len(moved) - copies} over other paths: {_short(slowed)} s at worst, first in, first out",
             f"Re-planning    {slowest:.2f} s at most, for each of {len(found.losses)} losses",
         ]
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from planner.cli.ground_summary import gpus_in_use, ground_lines
 from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
 from planner.cli.prediction import spread_lines
+from planner.plan.mapping import host_names
 
 if TYPE_CHECKING:
     from costmodels.configuration import Job
@@ -49,8 +50,29 @@ def _heading(plan: "Plan") -> str:
             "",
             f"  {configuration_line(parallel)}",
             f"  {_counted(parallel.microbatches, 'micro-batch', 'es')} per pipeline, {plan.schedule.name}",
+            *_mapping(plan),
         ]
     )
+
+
+def _mapping(plan: "Plan") -> Iterator[str]:
+    """Where the ranks stand, as far as it is not the order of the cluster."""
+    ranks = plan.ranks
+    if ranks.order != "tp-cp-dp-pp":
+        yield f"  ranks counted {ranks.order}, {ranks.expert_order} for experts; figures are of tp-cp-dp-pp"
+    names = host_names(plan)
+    if names is not None:
+        few = ", ".join(names if len(names) <= 8 else (*names[:4], f"... {names[-1]} ({len(names):,})"))
+        shown = ranks.hosts if isinstance(ranks.hosts, str) else few
+        yield f"  hosts in the order of ranks: {shown}"
+    if plan.ground is not None and plan.ground.listed_seconds is not None:
+        listed, step = plan.ground.listed_seconds, plan.prediction.step_seconds
+        slower = f"{listed:.4g} s a step ({listed / step - 1:+.2%})"
+        yield f"  placed by the links between them; as the cluster lists them {slower}"
+    if isinstance(ranks.local_gpus, dict):
+        yield f"  GPUs in an order of their own on {_counted(len(ranks.local_gpus), 'host')}"
+    elif ranks.local_gpus is not None:
+        yield f"  GPUs of each host in the order {','.join(map(str, ranks.local_gpus))}"
 
 
 def _skipping(plan: "Plan") -> Iterator[str]:

@@ -23,18 +23,29 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
     module = import_module(f"planner.exports.{target_named(target).module}")
     if faults := _faults(plan):
         raise ExportRefused(target, faults)
-    if plan.skip is not None:
+    if plan.skip is not None and target in NO_SKIPPING:
         raise ExportRefused(target, [_skipping(plan.skip, target, len(plan.stages))])
+    if target in NO_SKIPPING and (shares := _unlike_shares(plan)):
+        why = f"ground: {NO_SKIPPING[target]} runs as many micro-batches in every pipeline; {shares}"
+        raise ExportRefused(target, [why])
     files: dict[str, str] = module.files(plan)
     return files
 
 
+def _unlike_shares(plan: "Plan") -> str:
+    """In words, where pipelines run unlike numbers of micro-batches."""
+    rows = plan.ground.rows if plan.ground is not None else ()
+    if len({row.microbatches for row in rows}) < 2:
+        return ""
+    shares = ", ".join(f"{row.replicas} x {row.microbatches}" for row in rows)
+    return f"here they share the batch unevenly: {shares}; place ranks with hostfile, slurm or device-mesh"
+
+
 def _skipping(skip: "Skip", target: str, stages: int) -> str:
-    runtime = NO_SKIPPING.get(target)
-    does = f"{runtime} sends every micro-batch" if runtime else f"{target} draws every micro-batch"
     return (
-        f"skip: {does} through all {stages} stages in one order; here each runs {skip.path_length}; plan without "
-        "--skip-ratio, or run the paths and the order of the plan's skip section in a runtime of your own"
+        f"skip: {NO_SKIPPING[target]} sends every micro-batch through all {stages} stages in one order; here each runs "
+        f"{skip.path_length}; plan without --skip-ratio, or run the paths and the order of the plan's skip section in "
+        "a runtime of your own"
     )
 
 

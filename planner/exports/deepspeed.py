@@ -16,6 +16,7 @@ from costmodels.timeline import schedule_order
 from planner.exports.chunks import shared_recompute
 from planner.exports.deepspeed_partition import Cut, balanced_cut, uniform_cut
 from planner.exports.orders import same_operations
+from planner.exports.rank_order import pipelines_first
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
 from planner.plan.order import order_of
@@ -47,13 +48,15 @@ def configuration(plan: Plan) -> dict[str, Any]:
 
 
 def pipeline_module(plan: Plan) -> dict[str, Any]:
-    """Arguments of ``PipelineModule``, its topology's sizes, and the cut it will make."""
+    """Arguments of ``PipelineModule``, its topology's sizes and what it is as a ``ProcessTopology`` (ranks row by
+    row, the last axis fastest), and the cut it will make."""
     degrees = plan.parallelism
     method = next(method for method, cut in partitions(plan).items() if cut == plan.boundaries())
     topology = {"num_pp": degrees.pp, "num_mp": degrees.tp, "num_dp": degrees.dp}
+    ranks = {"axes": ["pipe", "data", "model"], "dims": [degrees.pp, degrees.dp, degrees.tp]}
     return {
         "num_stages": degrees.pp,
-        "topology": {"PipeModelDataParallelTopology": topology},
+        "topology": {"PipeModelDataParallelTopology": topology, "ProcessTopology": ranks},
         "partition_method": method,
         "activation_checkpoint_interval": int(shared_recompute(plan)[0] == FULL),
         "boundaries": list(plan.boundaries()),
@@ -93,6 +96,8 @@ def refusals(plan: Plan) -> list[str]:
         found.append(f"moments={job.moments}: DeepSpeed keeps them in fp32")
     if degrees.pp == 1:
         return found
+    if pipelines_first(plan):
+        found.append(f"order={plan.ranks.order}: DeepSpeed's topology counts model, data, pipe; plan with tp-cp-dp-pp")
     if degrees.zero > 1:
         found.append(f"zero={degrees.zero}: ZeRO 2 and 3 are incompatible with DeepSpeed's pipeline; plan with zero=1")
     order = order_of(plan)

@@ -3,7 +3,7 @@
 ``megatron.args`` is one line that a shell can splice in (``eval "set -- $(cat megatron.args)"``),
 ``megatron.json`` the same options as values, with the layout and what the plan assumes but no option here says.
 The model's own shape stays with the user's model arguments, apart from the number of layers, which the cut
-is made for. Ranks are placed as Megatron places them by default (tp-cp-ep-dp-pp).
+is made for. Ranks are counted as ``planner.exports.megatron_order`` says; hosts are ordered by the launcher.
 """
 
 import json
@@ -16,10 +16,13 @@ from costmodels.timeline import INPUT_GRAD, WEIGHT_GRAD, Order, schedule_order
 from planner.exports.chunks import chunks_of, shared_recompute
 from planner.exports.experts import export_experts
 from planner.exports.experts.served import ServedPlacement
+from planner.exports.hosts import ORDERED_GPUS
 from planner.exports.megatron_layout import Arguments, layout_refusals, layout_string, split_arguments
+from planner.exports.megatron_order import megatron_order
 from planner.exports.orders import same_operations, vocabulary_passes
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
+from planner.plan.mapping import host_names
 from planner.plan.order import order_of
 
 VERSION = "megatron-core 0.16"
@@ -34,7 +37,7 @@ def files(plan: Plan) -> dict[str, str]:
         "target": VERSION,
         "layout": layout_string(chunks_of(plan)),
         "arguments": {f"--{name}": value for name, value in options.items()},
-        "left_to_you": left_to_you(plan.job(), placed=plan.experts is not None),
+        "left_to_you": left_to_you(plan.job(), placed=plan.experts is not None) + _hosts(plan),
     }
     texts = {
         "megatron.args": shell_line(options) + "\n",
@@ -56,6 +59,17 @@ def _experts(plan: Plan) -> dict[str, str]:
         hidden_layers=len(model.layers) + len(model.mtp_layers),
     )
     return {"megatron-experts.json": export_experts(served, "megatron").decode()}
+
+
+def _hosts(plan: Plan) -> list[str]:
+    """What the launcher has to do for ranks to stand where the plan puts them."""
+    names, found = host_names(plan), []
+    if names is not None:
+        order = plan.ranks.hosts if isinstance(plan.ranks.hosts, str) else ",".join(names)
+        found.append(f"hosts: Megatron takes ranks as they are launched; launch on {order} in this order (hostfile)")
+    if plan.ranks.local_gpus is not None:
+        found.append(f"local_gpus: {ORDERED_GPUS}")
+    return found
 
 
 def shell_line(options: Mapping[str, int | str | bool]) -> str:
@@ -91,6 +105,7 @@ def arguments(plan: Plan) -> Arguments:
         options["moe-token-dispatcher-type"] = "flex" if deduplicated else "alltoall"
         if deduplicated:
             options["moe-enable-deepep"] = True
+    options |= megatron_order(plan)[0]
     if degrees.sp:
         options["sequence-parallel"] = True
     options |= split_arguments(chunks, len(plan.stages))
@@ -174,6 +189,7 @@ def refusals(plan: Plan) -> list[str]:
     level, found = shared_recompute(plan)
     found += _schedule_refusals(plan.schedule.name, order_of(plan))
     found += layout_refusals(chunks_of(plan), len(plan.stages))
+    found += megatron_order(plan)[1]
     if of_some_layers(level) and first_layers(level) is None:
         found.append(f"recompute={level}: Megatron recomputes all layers or the first of each chunk (full, full:N)")
     if degrees.zero > 1:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodels.columns import Columns
 from costmodels.step import StepModel
 from costmodels.timeline import Order, Timeline
 from planner.exports.chunks import chunks_of
 from planner.plan import Plan
 from planner.plan.order import order_of
+from planner.plan.step import step_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,7 @@ def simulated_step(plan: Plan) -> SimulatedStep:
     """The plan's own seconds of every chunk in its own order; bytes and the passes of a split vocabulary,
     which a plan does not list, are priced again from its inputs."""
     order, cut = order_of(plan), plan.boundaries()
-    inputs = (plan.priced_model(), plan.cluster(), plan.job(), plan.calibration())
-    step = StepModel(*inputs, Columns.of([plan.configuration()])).running(order, plan.vocabulary_rows())
+    step = step_of(plan)
     chunks = chunks_of(plan)
     timeline = step.timeline(
         0,

@@ -44,6 +44,31 @@ TARGETS: dict[str, Target] = {
         files=("trace.json",),
         summary="the simulated step for Perfetto or chrome://tracing, with activation bytes per stage",
     ),
+    "hostfile": Target(
+        module="hostfile",
+        files=("hostfile",),
+        summary="hosts with their slots in the order of ranks (Open MPI, DeepSpeed)",
+    ),
+    "slurm": Target(
+        module="slurm",
+        files=("slurm.hostfile", "srun.sh"),
+        summary="SLURM_HOSTFILE with the host of every task, and the srun line (--distribution=arbitrary)",
+    ),
+    "openmpi-rankfile": Target(
+        module="openmpi_rankfile",
+        files=("rankfile",),
+        summary="Open MPI's rankfile: host and core of every rank",
+    ),
+    "cuda-visible-devices": Target(
+        module="cuda_visible_devices",
+        files=("cuda_visible_devices.sh", "cuda_visible_devices.json"),
+        summary="CUDA_VISIBLE_DEVICES of every host",
+    ),
+    "device-mesh": Target(
+        module="device_mesh",
+        files=("device_mesh.json", "device_mesh.py"),
+        summary="rank tensors of torch's DeviceMesh (2.13), and the code that loads them",
+    ),
 }
 
 

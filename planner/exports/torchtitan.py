@@ -16,6 +16,7 @@ from costmodels.recompute import FULL, NONE, first_layers, of_some_layers
 from costmodels.timeline import Order
 from planner.exports import torch_csv
 from planner.exports.chunks import chunks_of, shared_recompute
+from planner.exports.rank_order import pipelines_first
 from planner.exports.targets import ExportRefused
 from planner.plan import Plan
 from planner.plan.order import order_of
@@ -109,6 +110,8 @@ def refusals(plan: Plan, order: Order) -> list[str]:
     degrees, job, model = plan.parallelism, plan.job(), plan.model()
     level, found = shared_recompute(plan)
     found += torch_csv.refusals(order)
+    if pipelines_first(plan):
+        found.append(f"order={plan.ranks.order}: torchtitan's mesh has pp slowest; count ranks tp-cp-dp-pp")
     if _placement(order) is None:
         found.append("chunks are placed neither in loops nor as a V: torchtitan knows no other placement")
     if level not in (NONE, FULL) and not (of_some_layers(level) and first_layers(level) is None):

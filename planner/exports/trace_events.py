@@ -23,10 +23,24 @@ def place(device: int) -> Event:
     return {"pid": device, "tid": 0}
 
 
-def names(device: int, name: str) -> Iterator[Event]:
-    """The process of ``device``: its name, and its place in the list."""
+def names(device: int, name: str, position: int | None = None) -> Iterator[Event]:
+    """The process of ``device``: its name, and its ``position`` in the list, by default its number."""
     yield {"ph": "M", "name": "process_name", **place(device), "args": {"name": name}}
-    yield {"ph": "M", "name": "process_sort_index", **place(device), "args": {"sort_index": device}}
+    yield {
+        "ph": "M",
+        "name": "process_sort_index",
+        **place(device),
+        "args": {"sort_index": device if position is None else position},
+    }
+
+
+def counters(device: int, name: str, unit: str, changes: Iterable[tuple[float, float]]) -> Iterator[Event]:
+    """A counter (``C``) of ``device``: (second, value) where the value changes."""
+    before = None
+    for moment, value in changes:
+        if value != before:
+            yield {"ph": "C", "name": name, **place(device), "ts": moment * MICROSECONDS, "args": {unit: value}}
+        before = value
 
 
 def operation(device: int, letter: str, chunk: int | None, microbatch: int, start: float, end: float) -> Event:

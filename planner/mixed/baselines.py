@@ -6,8 +6,8 @@ their gradients over the trunk, and every stage runs and holds what its own mach
 straddle two are priced as though they did not.
 ``slowest``: every GPU and link the slowest, which any placement attains.
 
-Both look at the space of ``planner.space`` with one chunk a stage, the search's own, and are within ``NEAR`` of the best
-by their own figures.
+Both look at the space of ``planner.space`` with one chunk a stage, the search's own, and are within ``NEAR`` of the
+best by their own figures.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,6 +22,7 @@ T_b(m_b) <= T and sum dp_b m_b mbs = the global batch, m_b real.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Figures:
     ) -> "Figures":
         """Of bundles side by side with states kept equal over the fastest trunk that each group has."""
         beside = (families.pipelines > 0).sum(axis=1) > 1
-        found: list[Column] = []
+        found: list[NDArray[Any]] = []
         for apart in (False, True):
             rows = np.flatnonzero(beside == apart)
             if not len(rows):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from costmodels.architecture import Model
@@ -14,11 +14,9 @@ from planner.mixed.islands import Islands
 from planner.mixed.search import Found, Standing, search
 from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, Certificate, PartitionProof
-from planner.plan.cluster import ClusterInput
 from planner.plan.document import Plan
-from planner.plan.ground import OwnFigures, PlanGround
+from planner.plan.ground import PlanGround
 from planner.plan.inputs import PlanOptions
-from planner.plan.prediction import FigureSource
 from planner.pricing import calibration_for
 from planner.solve import Progress, SolveOptions
 from planner.space import IllegalConfiguration
@@ -133,23 +131,7 @@ def _plan(
     best: Standing,
 ) -> Plan:
     used = [calibrations[g] for g in groups_used(best.lanes)]
-    seconds = {row.row: row.step.step_seconds for row in best.price.rows}
-    figures = {
-        k: OwnFigures(
-            name=own.name, figures={name: FigureSource(**asdict(figure)) for name, figure in own.figures.items()}
-        )
-        for k, own in enumerate(used)
-        if own != used[0]
-    }
-    section = PlanGround(
-        kind="groups",
-        machines=tuple(ClusterInput.of(machine) for machine in best.ground.machines),
-        figures=figures or None,
-        states=best.ground.states,
-        rows=best.ground.rows,
-        row_seconds=tuple(seconds[row] for row in range(len(best.ground.rows))),
-        shown=next(row.row for row in best.price.rows if row.step is best.price.step),
-    )
+    section = PlanGround.of("groups", best.ground, best.price, used)
     return build_plan(
         replace(best.ground.machines[0], name=islands.name),
         model,

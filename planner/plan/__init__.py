@@ -7,6 +7,7 @@ from planner.plan.document import Plan, plan_schema
 from planner.plan.errors import PlanError, PlanProblem
 from planner.plan.expand import Operation, RankPlacement, coordinates, experts, groups, operations
 from planner.plan.inputs import PlanOptions
+from planner.plan.mapping import with_hosts, with_order
 
 __all__ = [
     "Alternative",
@@ -26,4 +27,6 @@ __all__ = [
     "groups",
     "operations",
     "plan_schema",
+    "with_hosts",
+    "with_order",
 ]

@@ -57,7 +57,8 @@ class PlanDiff:
         for path, changes in _alike(self.changes).items():
             first = changes[0]
             count = f" ({len(changes)} values)" if len(changes) > 1 else ""
-            lines.append(f"{path}{count}: {_short(first.before)} -> {_short(first.after)}")
+            moved = _moved(first) if len(changes) == 1 else ""
+            lines.append(f"{path}{count}: {_short(first.before)} -> {_short(first.after)}{moved}")
         return "\n".join(lines)
 
 
@@ -119,6 +120,14 @@ def _effect_line(effect: Effect, width: int) -> str:
     before, after = (f"{value / scale:.6g} {unit}".rstrip() for value in (effect.before, effect.after))
     figures = f"{before} -> {after}"
     return f"{effect.name:<{width}}  {figures} ({effect.relative:+.2%})"
+
+
+def _moved(change: Change) -> str:
+    """How many places of two equally long lists differ."""
+    before, after = change.before, change.after
+    if not isinstance(before, list) or not isinstance(after, list) or len(before) != len(after):
+        return ""
+    return f" ({sum(a != b for a, b in zip(before, after, strict=True))} of {len(after)} differ)"
 
 
 def _short(value: Any) -> str:

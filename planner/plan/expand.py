@@ -3,16 +3,20 @@
 Nothing here builds a list over all ranks; every answer costs what it returns.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from costmodels.architecture import Moe
 from costmodels.timeline import BACKWARD, FORWARD, INPUT_GRAD, WEIGHT_GRAD, simulate
 from planner.plan.document import Plan
+from planner.plan.mapping import gpu_order, host_names
 from planner.plan.order import order_of
+from planner.plan.parallelism import RankOrder, Ranks
+from planner.plan.skip_times import skip_operations
 
 GroupKind = Literal["tp", "cp", "dp", "pp", "etp", "ep", "edp"]
 Pass = Literal["forward", "backward", "input_grad", "weight_grad"]
@@ -22,16 +26,21 @@ KINDS: dict[int, Pass] = {
     INPUT_GRAD: "input_grad",
     WEIGHT_GRAD: "weight_grad",
 }
+SKIP_KINDS: dict[str, Pass] = {"F": "forward", "B": "backward"}
 DENSE_AXES: tuple[GroupKind, ...] = ("tp", "cp", "dp", "pp")
-EXPERT_AXES: tuple[GroupKind, ...] = ("etp", "ep", "edp", "pp")
+OF_A_STAGE: tuple[GroupKind, ...] = ("tp", "cp", "dp")
+OF_A_STAGE_EXPERT: tuple[GroupKind, ...] = ("etp", "ep", "edp")
+"""What counts the ranks of a stage, fastest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankPlacement:
-    """Where a rank runs and what it holds. ``layers`` are [first, end) runs of decoder layers."""
+    """Where a rank runs and what it holds. ``node`` counts hosts in the order of ranks; ``host`` is its name, where
+    the plan has one; ``local_gpu`` the GPU there. ``layers`` are [first, end) runs of decoder layers."""
 
     rank: int
     node: int
+    host: str | None
     local_gpu: int
     tp: int
     cp: int
@@ -56,15 +65,23 @@ class Operation:
     end_seconds: float
 
 
+def axes_of(order: RankOrder) -> tuple[GroupKind, ...]:
+    """The axes of an order of ranks, fastest first."""
+    return cast(tuple[GroupKind, ...], tuple(order.split("-")))
+
+
 def coordinates(plan: Plan, rank: int) -> RankPlacement:
     """Place of ``rank`` in 0..world_size-1; ``ValueError`` for another."""
-    own = {**_decode(plan, rank, EXPERT_AXES), **_decode(plan, rank, DENSE_AXES)}
+    own = _decode(plan.ranks, rank)
     chunks = plan.stages[own["pp"]].chunks
-    node, local_gpu = divmod(rank, plan.ranks.gpus_per_node)
+    node, local_rank = divmod(rank, plan.ranks.gpus_per_node)
+    names = host_names(plan)
+    host = None if names is None else names[node]
     return RankPlacement(
         rank=rank,
         node=node,
-        local_gpu=local_gpu,
+        host=host,
+        local_gpu=gpu_order(plan.ranks, host)[local_rank],
         stage=own["pp"],
         chunks=tuple(chunk.chunk for chunk in chunks),
         layers=tuple(chunk.layers for chunk in chunks if chunk.layers is not None),
@@ -84,7 +101,7 @@ def experts(plan: Plan, layer: int, rank: int) -> tuple[int, ...]:
     if not isinstance(block, Moe):
         raise ValueError(f"layer {layer}: the model has no experts there")
     each = block.experts // plan.ranks.sizes["ep"]
-    first = _decode(plan, rank, EXPERT_AXES)["ep"] * each
+    first = _decode(plan.ranks, rank)["ep"] * each
     placed = plan.experts
     if placed is None or layer not in placed.layers:
         return tuple(range(first, first + each))
@@ -93,31 +110,62 @@ def experts(plan: Plan, layer: int, rank: int) -> tuple[int, ...]:
 
 def groups(plan: Plan, kind: GroupKind, rank: int) -> tuple[int, ...]:
     """Ranks of the ``kind`` group that ``rank`` belongs to, in group order."""
-    axes = DENSE_AXES if kind in DENSE_AXES else EXPERT_AXES
-    stride = 1
-    for axis in axes[: axes.index(kind)]:
-        stride *= plan.ranks.sizes[axis]
-    first = rank - _decode(plan, rank, axes)[kind] * stride
-    return tuple(range(first, first + stride * plan.ranks.sizes[kind], stride))
+    own, encode = _decode(plan.ranks, rank), _encode if kind in DENSE_AXES else _encode_experts
+    return tuple(encode(plan.ranks, {**own, kind: index}) for index in range(plan.ranks.sizes[kind]))
 
 
-def _decode(plan: Plan, rank: int, axes: tuple[GroupKind, ...]) -> dict[str, int]:
-    if not 0 <= rank < plan.ranks.world_size:
-        raise ValueError(f"rank {rank}: the plan has ranks 0 to {plan.ranks.world_size - 1}")
-    found: dict[str, int] = {}
-    rest = rank
+def _decode(ranks: Ranks, rank: int) -> dict[GroupKind, int]:
+    """All coordinates: the dense ones by the order of ranks, the experts' by the rank's place in its stage."""
+    if not 0 <= rank < ranks.world_size:
+        raise ValueError(f"rank {rank}: the plan has ranks 0 to {ranks.world_size - 1}")
+    found = _digits(ranks, axes_of(ranks.order), rank)
+    return found | _digits(ranks, OF_A_STAGE_EXPERT, _number(ranks, OF_A_STAGE, found))
+
+
+def _encode(ranks: Ranks, own: Mapping[GroupKind, int]) -> int:
+    return _number(ranks, axes_of(ranks.order), own)
+
+
+def _encode_experts(ranks: Ranks, own: Mapping[GroupKind, int]) -> int:
+    in_stage = _number(ranks, OF_A_STAGE_EXPERT, own)
+    return _encode(ranks, {"pp": own["pp"], **_digits(ranks, OF_A_STAGE, in_stage)})
+
+
+def _digits(ranks: Ranks, axes: Sequence[GroupKind], number: int) -> dict[GroupKind, int]:
+    """``number`` in mixed radix, the first axis fastest."""
+    found: dict[GroupKind, int] = {}
     for axis in axes:
-        rest, found[axis] = divmod(rest, plan.ranks.sizes[axis])
+        number, found[axis] = divmod(number, ranks.sizes[axis])
     return found
 
 
+def _number(ranks: Ranks, axes: Sequence[GroupKind], digits: Mapping[GroupKind, int]) -> int:
+    number = 0
+    for axis in reversed(axes):
+        number = number * ranks.sizes[axis] + digits[axis]
+    return number
+
+
 def operations(plan: Plan, stage: int) -> tuple[Operation, ...]:
-    """What every rank of ``stage`` runs in a step, in order, timed by the event simulation.
+    """What every rank of ``stage`` runs in a step, in order, timed by the event simulation; where the plan skips
+    stages, what its skip section has the stage run, backward passes whole.
 
     ``ValueError`` for a stage that the plan does not have.
     """
     if not 0 <= stage < len(plan.stages):
         raise ValueError(f"stage {stage}: the plan has stages 0 to {len(plan.stages) - 1}")
+    if plan.skip is not None:
+        chunk = plan.stages[stage].chunks[0].chunk
+        return tuple(
+            Operation(
+                kind=SKIP_KINDS[one.op],
+                chunk=chunk,
+                microbatch=one.microbatch,
+                start_seconds=one.start,
+                end_seconds=one.end,
+            )
+            for one in skip_operations(plan, plan.skip)[stage]
+        )
     order = order_of(plan)
     if order.splits_vocabulary:
         raise ValueError(f"schedule {plan.schedule.name}: the passes of a split vocabulary are not spelled out")

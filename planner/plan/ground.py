@@ -1,5 +1,7 @@
 """What the stages of a plan stand on, where nodes or the links between them differ."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
@@ -7,6 +9,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.ground import Ground, PipelineRow
+from costmodels.ground_step import GroundPrice
 from costmodels.hardware import Link
 from planner.plan.cluster import ClusterInput
 from planner.plan.prediction import FigureSource
@@ -30,7 +33,8 @@ class PlanGround(Strict):
     ``machines``, ``states`` and ``rows`` are those of ``costmodels.ground.Ground``; a row that another covers counts
     among its replicas. A machine's figures are ``inputs.calibration`` unless ``figures`` has its index.
     ``row_seconds``: the step with each row alone, but that all wait for its gradients; ``stages`` of the plan are those
-    of row ``shown``, the slowest. ``inputs.cluster`` has the job's nodes as though all were like ``machines[0]``.
+    of row ``shown``, the slowest. ``listed_seconds``: of ``links``, the step with the hosts as the cluster lists them.
+    ``inputs.cluster`` has the job's nodes as though all were like ``machines[0]``.
     """
 
     kind: Literal["links", "groups"]
@@ -40,13 +44,42 @@ class PlanGround(Strict):
     rows: tuple[PipelineRow, ...]
     row_seconds: tuple[Amount, ...]
     shown: Index
+    listed_seconds: Amount | None = None
+
+    @classmethod
+    def of(
+        cls,
+        kind: Literal["links", "groups"],
+        ground: Ground,
+        price: GroundPrice,
+        calibrations: Sequence[Calibration],
+    ) -> "PlanGround":
+        """``price`` is that of ``ground``, covered rows counted with others; ``calibrations`` of its machines, of which
+        the first is the plan's own."""
+        others = {k: figures for k, figures in enumerate(calibrations) if figures.name != calibrations[0].name}
+        return cls(
+            kind=kind,
+            machines=tuple(ClusterInput.of(machine) for machine in ground.machines),
+            figures={
+                k: OwnFigures(
+                    name=own.name, figures={name: FigureSource(**asdict(one)) for name, one in own.figures.items()}
+                )
+                for k, own in others.items()
+            }
+            or None,
+            states=ground.states,
+            rows=ground.rows,
+            row_seconds=tuple(one.step.step_seconds for one in price.rows),
+            shown=next(one.row for one in price.rows if one.step is price.step),
+        )
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: value for key, value in handler(self).items() if value is not None}
 
     def ground(self) -> Ground:
-        return Ground(machines=tuple(one.cluster() for one in self.machines), states=self.states, rows=self.rows)
+        machines = tuple(machine.cluster() for machine in self.machines)
+        return Ground(machines=machines, states=self.states, rows=self.rows)
 
     def capacity_bytes(self, stage: int) -> float:
         """Of each GPU of a stage of the row that is shown."""

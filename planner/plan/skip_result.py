@@ -1,6 +1,6 @@
 """What ``plan skip`` answers: who holds which stage, every micro-batch's path, the order on every node, and a bound."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,19 @@ class SkipOperation:
     microbatch: int
     start: float
     end: float
+
+
+def in_flight(row: Sequence[SkipOperation]) -> Iterator[tuple[float, int]]:
+    """(second, micro-batches kept from then on) of a node's operations: each from the start of F to the end of B."""
+    alive = 0
+    yield 0.0, alive
+    for one in row:
+        if one.op == "F":
+            alive += 1
+            yield one.start, alive
+        elif one.op == "B":
+            alive -= 1
+            yield one.end, alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +52,31 @@ class OutlierLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLoss:
-    """What is left when ``node`` is lost: ``makespan_seconds`` of the re-planned rest, None where none can run."""
+    """What is left when ``node`` is lost: ``makespan_seconds`` of the re-planned rest, None where none can run.
+
+    ``repair`` says what suffices to keep the planned paths that do not visit the node: its ``moved`` micro-batches on
+    other copies of its stage, or over other paths; ``repaired_makespan_seconds`` is that, first in, first out. None:
+    no such repair was found, everything must be planned anew.
+    """
 
     node: int
     name: str
     makespan_seconds: float | None
     lower_bound: float | None
     replanning_seconds: float
+    repair: Literal["other copies", "other paths"] | None = None
+    moved: int = 0
+    repaired_makespan_seconds: float | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survival:
-    """Every node lost alone: ``worst`` is the loss with the longest makespan after it."""
+    """Every node lost alone: ``worst`` is the loss with the longest makespan after it. ``repairable``: every loss is
+    repaired without touching a path that does not visit the node."""
 
     survives: bool
+    repairable: bool
     worst: NodeLoss | None
     losses: tuple[NodeLoss, ...]
 

@@ -9,7 +9,7 @@ INFO``) are passed over. Times are microseconds; sizes count a whole per-rank bu
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn, get_args
@@ -54,7 +54,7 @@ class Timing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NcclRun:
     """One run: ``gpus`` ranks on ``hosts`` nodes; ``gpu_names`` as the log prints them; ``notes`` on what
-    was passed over."""
+    was passed over; ``empty_lines`` are sizes of no bytes, ``other_lines`` what other programs wrote between."""
 
     file: str
     line: int
@@ -64,6 +64,8 @@ class NcclRun:
     gpu_names: tuple[str, ...]
     timings: tuple[Timing, ...]
     notes: tuple[str, ...]
+    empty_lines: tuple[int, ...] = ()
+    other_lines: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,6 +79,8 @@ class _Open:
     timings: list[Timing] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
     wrong: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    other: list[int] = field(default_factory=list)
 
 
 def read_nccl_log(
@@ -113,6 +117,8 @@ def _runs(lines: list[str]) -> Iterator[_Open]:
             run.name = command = named[1]
         if rank := RANK.search(text):
             run.ranks[int(rank[1])] = (rank[2], rank[3].strip())
+        elif text.strip() and "#" not in text:
+            run.other.append(number)
     run.name = run.name or command
     if run.timings or run.broken:
         yield run
@@ -120,6 +126,7 @@ def _runs(lines: list[str]) -> Iterator[_Open]:
 
 def _add(run: _Open, number: int, row: re.Match[str]) -> None:
     if int(row["size"]) == 0:
+        run.empty.append(number)
         return
     words = row["rest"].split()
     while words and STAMP.search(words[-1]):
@@ -165,15 +172,15 @@ def _closed(file: str, run: _Open, collective: str | None, gpus: int | None, nod
     if count % machines:
         _refuse(file, run.line, "", f"{count} ranks on {machines} nodes", "must be equally many on each")
     if not run.timings:
-        _refuse(file, run.line, "", "", "no line of results is whole: " + _lines(run.broken))
+        _refuse(file, run.line, "", "", "no line of results is whole: " + told_lines(run.broken))
     name = collective or run.name or _guessed(run, count) or _in_name(file)
     if name not in NAMES:
         _refuse(file, run.line, "", "", "which collective? Write all_gather=FILE (or another of the names)")
     notes = []
     if run.broken:
-        notes.append(f"{file}: {len(run.broken)} broken lines passed over: {_lines(run.broken)}")
+        notes.append(f"{file}: {len(run.broken)} broken lines passed over: {told_lines(run.broken)}")
     if run.wrong:
-        notes.append(f"{file}: {len(run.wrong)} sizes with wrong results left out: {_lines(run.wrong)}")
+        notes.append(f"{file}: {len(run.wrong)} sizes with wrong results left out: {told_lines(run.wrong)}")
     return NcclRun(
         file=file,
         line=run.line,
@@ -183,6 +190,8 @@ def _closed(file: str, run: _Open, collective: str | None, gpus: int | None, nod
         gpu_names=tuple(sorted({gpu for _, gpu in run.ranks.values() if gpu})),
         timings=tuple(run.timings),
         notes=tuple(notes),
+        empty_lines=tuple(run.empty),
+        other_lines=tuple(run.other),
     )
 
 
@@ -204,7 +213,8 @@ def _in_name(file: str) -> str:
     return max((name for name in NAMES if name in plain), key=len, default="")
 
 
-def _lines(numbers: list[int]) -> str:
+def told_lines(numbers: Sequence[int]) -> str:
+    """``line 3, 5``, at most five of them."""
     shown_first = ", ".join(str(n) for n in numbers[:5])
     return f"line {shown_first}" + (" and others" if len(numbers) > 5 else "")
 

@@ -5,6 +5,7 @@ from planner.specs.errors import Problem, Problems, SpecError
 from planner.specs.experts import ExpertsSpec
 from planner.specs.job import JobSpec, check_job, load_job, make_job
 from planner.specs.machines import Machines, load_cluster, load_machines
+from planner.specs.mapping import MappingSpec
 from planner.specs.model import load_model
 from planner.specs.model_spec import ModelSpec
 from planner.specs.pipeline import PipelineSpec
@@ -15,6 +16,7 @@ __all__ = [
     "ExpertsSpec",
     "JobSpec",
     "Machines",
+    "MappingSpec",
     "ModelSpec",
     "PipelineSpec",
     "Problem",

@@ -38,10 +38,10 @@ class Document:
         return self.lines.get(place)
 
 
-def read_document(path: str | Path) -> Document:
+def read_document(path: str | Path, most_bytes: int = MOST_BYTES) -> Document:
     """The mapping in a ``.json`` file, or in any other as YAML; raises ``SpecError``."""
     file = str(path)
-    text = read_text(path)
+    text = read_text(path, most_bytes)
     if not text.strip():
         _refuse(file, "the file is empty")
     if file.lower().endswith(".json"):

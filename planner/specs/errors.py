@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +66,8 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def refuse(file: str, message: str, *, line: int | None = None, key: str = "", value: str = "") -> NoReturn:
+    """Raises a ``SpecError`` of one problem."""
+    raise SpecError([Problem(file=file, key=key, value=value, message=message, line=line)])

@@ -17,6 +17,7 @@ from planner.validate.expert_training import check_placed_experts
 from planner.validate.findings import Finding, Report
 from planner.validate.formats import STYLES, render
 from planner.validate.ground import check_ground
+from planner.validate.hosts import check_links
 from planner.validate.inputs import check_inputs
 from planner.validate.prediction import check_prediction
 from planner.validate.prices import check_prices, check_stage_figures
@@ -66,5 +67,7 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
             check_certificate(plan, report)
         if foundations.clean:
             check_prices(plan, report)
+            if cluster is not None:
+                check_links(plan, cluster, report)
             check_skip_section(plan, report)
     return [*foundations, *report]

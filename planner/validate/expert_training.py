@@ -10,10 +10,11 @@ old numbers in order, which no placement here is worse than.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from costmodels.architecture import Model, Moe
-from planner.plan import Plan
+from planner.plan import Plan, coordinates, groups
 from planner.plan.experts import Experts
 from planner.validate.findings import Report
 
@@ -69,18 +70,17 @@ def _check_layers(model: Model, layers: Sequence[int], tokens: Sequence[Sequence
 
 
 def _check_group(plan: Plan, placed: Experts, report: Report) -> None:
-    """The expert-parallel group under the plan's order of ranks: groups of etp x ep consecutive ranks, whose members
-    are counted domain by domain."""
+    """The expert-parallel groups under the plan's order of ranks, members counted domain by domain. With pp last
+    groups are etp x ep consecutive ranks, and what they are on repeats after the least common multiple."""
     degrees, group = plan.parallelism, placed.group
     size, stride, domain = degrees.ep, degrees.etp, plan.cluster().domain_gpus
-    block = size * stride
+    repeats = math.lcm(size * stride, domain) if plan.ranks.order.endswith("pp") else plan.ranks.world_size
     fewest, most = size, 1
-    for first in range(0, min(plan.ranks.world_size, math.lcm(block, domain)), block):
-        for start in range(first, first + stride):
-            held: dict[int, int] = {}
-            for rank in range(start, start + block, stride):
-                held[rank // domain] = held.get(rank // domain, 0) + 1
-            fewest, most = min(fewest, *held.values(), size), max(most, len(held))
+    for rank in range(min(plan.ranks.world_size, repeats)):
+        if coordinates(plan, rank).ep:
+            continue
+        held = Counter(member // domain for member in groups(plan, "ep", rank))
+        fewest, most = min(fewest, *held.values()), max(most, len(held))
     expected = {"size": size, "stride": stride, "ranks_per_domain": fewest, "domains": most}
     report.same_fields("experts.group", f"{PATH}/group", group.model_dump(), expected, "by the order of ranks")
 

@@ -33,7 +33,11 @@ def check_ground(plan: Plan, report: Report) -> None:
     except CalibrationError as error:
         report.add("ground.figures", f"{PATH}/figures", str(error))
     report.same(
-        "ground.rows", f"{PATH}/rows", undominated(section.rows), [*range(len(section.rows))], "no row covers another"
+        "ground.rows",
+        f"{PATH}/rows",
+        undominated(section.ground()),
+        [*range(len(section.rows))],
+        "no row covers another",
     )
     own = section.rows[section.shown]
     degrees, said = plan.parallelism, "that of the row that is shown"

@@ -12,7 +12,14 @@ from planner.plan import Plan
 from planner.validate.findings import Report
 
 MAY_BE_ZERO = frozenset(
-    {"reserve_bytes", "latency_seconds", "positions", "final_norm_parameters", "norm_parameters"}
+    {
+        "reserve_bytes",
+        "latency_seconds",
+        "card_latency_seconds",
+        "positions",
+        "final_norm_parameters",
+        "norm_parameters",
+    }
     | {"extra_parameters", "q_lora_rank", "kv_lora_rank", "rope_dim", "shared_ffn", "offloaded_layers"}
 )
 LARGEST = 10**15

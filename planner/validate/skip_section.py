@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from planner.plan import Plan
 from planner.plan.skip import Skip, read_order
-from planner.plan.skip_result import SkipOperation, SkipResult
+from planner.plan.skip_result import SkipResult
+from planner.plan.skip_times import link_seconds, skip_operations
 from planner.validate.findings import Report
 from planner.validate.skip import check_skip
 
@@ -82,9 +83,10 @@ def _check_schedule(plan: Plan, skip: Skip, report: Report) -> None:
     if alike or firsts != sorted(firsts) or any(list(p.microbatches) != sorted(p.microbatches) for p in skip.paths):
         report.add("skip.paths", "/skip/paths", "every path once, by its first micro-batch, micro-batches ascending")
     paths = tuple(path_of[k] for k in range(count))
-    rows = _timed(figures, paths, orders)
-    if rows is None:
-        report.add("skip.order", "/skip/order", "stages wait for each other for ever, or for what never runs")
+    try:
+        rows = skip_operations(plan, skip)
+    except ValueError as error:
+        report.add("skip.order", "/skip/order", str(error))
         return
     result = SkipResult(
         name="plan",
@@ -113,48 +115,18 @@ def _check_schedule(plan: Plan, skip: Skip, report: Report) -> None:
 
 
 def _figures(plan: Plan, skip: Skip) -> _Figures:
-    """Seconds and caps of the plan's stages; a message to a stage further on crosses what the steps between cross."""
+    """Seconds and caps of the plan's stages."""
     chunks = [stage.chunks[0] for stage in plan.stages]
-    sends, size = [stage.send_seconds for stage in plan.stages], len(plan.stages)
     return _Figures(
         forward_seconds=tuple(chunk.forward_seconds for chunk in chunks),
         backward_seconds=tuple(c.recompute_seconds + c.input_grad_seconds + c.weight_grad_seconds for c in chunks),
-        link_seconds=tuple(
-            tuple(max(sends[min(a, b) : max(a, b)], default=0.0) for b in range(size)) for a in range(size)
-        ),
+        link_seconds=link_seconds(plan),
         memory_cap=tuple(stage.memory.in_flight for stage in plan.stages),
         microbatches=plan.parallelism.microbatches,
         path_length=skip.path_length,
-        group_sizes=(1,) * size,
-        stage_of_node=tuple(range(size)),
+        group_sizes=(1,) * len(plan.stages),
+        stage_of_node=tuple(range(len(plan.stages))),
     )
-
-
-def _timed(
-    figures: _Figures, paths: tuple[tuple[int, ...], ...], orders: list[list[tuple[str, int]]]
-) -> tuple[tuple[SkipOperation, ...], ...] | None:
-    """Every operation as early as its micro-batch and its stage allow; None where some never can."""
-    ready = dict.fromkeys(range(len(paths)), 0.0)
-    done = dict.fromkeys(range(len(paths)), 0)
-    sequence = {k: [*(("F", s) for s in path), *(("B", s) for s in reversed(path))] for k, path in enumerate(paths)}
-    free, rows = [0.0] * len(orders), [list[SkipOperation]() for _ in orders]
-    pending, moved = set(range(len(orders))), True
-    while pending and moved:
-        moved = False
-        for stage in sorted(pending):
-            while len(rows[stage]) < len(orders[stage]):
-                op, k = orders[stage][len(rows[stage])]
-                if k not in done or done[k] == len(sequence[k]) or sequence[k][done[k]] != (op, stage):
-                    break
-                start = max(ready[k], free[stage])
-                end = start + (figures.forward_seconds if op == "F" else figures.backward_seconds)[stage]
-                rows[stage].append(SkipOperation(op=op, microbatch=k, start=start, end=end))
-                free[stage], done[k], moved = end, done[k] + 1, True
-                if done[k] < len(sequence[k]):
-                    ready[k] = end + figures.link_seconds[stage][sequence[k][done[k]][1]]
-            if len(rows[stage]) == len(orders[stage]):
-                pending.discard(stage)
-    return None if pending else tuple(map(tuple, rows))
 
 
 def _most_alive(row: list[tuple[str, int]]) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from costmodels.configuration import ALLOWABLE, Configuration
 from costmodels.recompute import FIT, NONE, first_layers
 from planner.plan import Plan
+from planner.plan.mapping import mapping_faults
 from planner.plan.order import order_of
-from planner.plan.parallelism import CONFIGURATION_FIELDS
+from planner.plan.parallelism import CONFIGURATION_FIELDS, EXPERT_ORDERS
 from planner.plan.stages import Stage
 from planner.validate.findings import Report
 from planner.validate.legality import breaches, option_breaches
@@ -104,6 +105,15 @@ def _check_ranks(plan: Plan, report: Report) -> None:
         ranks.nodes * ranks.gpus_per_node,
         "every GPU of every node runs one rank",
     )
+    report.same(
+        "ranks.order",
+        f"{path}/expert_order",
+        ranks.expert_order,
+        EXPERT_ORDERS[ranks.order],
+        f"a rank is of one stage: pp stands where it does in {ranks.order}",
+    )
+    for key, message, found in mapping_faults(ranks):
+        report.add(f"ranks.{key.partition('/')[0]}", f"{path}/{key}", message, found=found)
 
 
 def _check_schedule(plan: Plan, report: Report) -> None:

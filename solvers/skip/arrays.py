@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solvers.skip.kernels import STUCK, Floats, Ints, allowed
+from solvers.skip.decoder import STUCK, Floats, Ints
+from solvers.skip.kernels import allowed
 from solvers.skip.problem import SkipProblem
 
 

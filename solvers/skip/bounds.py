@@ -1,7 +1,7 @@
 """What no schedule can beat, and for what was left free.
 
-With the arrangement fixed, over all paths and orders: the relaxed path programme (path_program.py) where the paths
-can be enumerated. With the arrangement free, and where there are too many paths, for any paths and orders:
+With the arrangement fixed, over all paths and orders: the relaxed path programme (path_program.py), its paths listed
+or generated (generation.py). With the arrangement free, and where generation ends too soon, for any paths and orders:
 
 1. Trips. A path alone takes at least the cheapest walk over K nodes, each link there and back. Of the nodes of stage
    0 one starts at least M / g_0 micro-batches (rounded up), at most cap of them at a time, one trip each.
@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from solvers.skip.generation import Generated
 from solvers.skip.path_program import path_rows, relaxed_makespan
 from solvers.skip.paths import Ints
 from solvers.skip.problem import SkipProblem
@@ -37,19 +38,28 @@ class Bound:
     reason: str
 
 
-def bound_over_paths(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints | None) -> Bound:
-    """``paths``: every legal one, or None where they are too many. inf: no set of paths keeps the rules."""
-    copies = problem.copy_link_factor * problem.copy_link_seconds(stage_of_node)
-    if paths is None:
-        free = bound_over_arrangements(problem)
-        return Bound(seconds=free.seconds + copies, over="paths and orders", reason=free.reason)
-    if not len(paths):
+def bound_over_paths(
+    problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints | None, generated: Generated | None = None
+) -> Bound:
+    """``paths``: every legal one, or None where they are too many; then what was ``generated`` of them, if anything.
+    inf: no set of paths keeps the rules."""
+    copies = problem.copy_seconds(stage_of_node)
+    if paths is not None and not len(paths):
         return Bound(seconds=np.inf, over="paths and orders", reason="no legal path over links and nodes with memory")
     if problem.copy_link_seconds(stage_of_node) > problem.copy_link_limit_seconds:
         return Bound(seconds=np.inf, over="paths and orders", reason="a link among copies is above its limit")
-    seconds = relaxed_makespan(problem, path_rows(problem, stage_of_node, paths)) + copies
-    reason = "relaxed path programme" if np.isfinite(seconds) else "no set of legal paths keeps the loads"
-    return Bound(seconds=seconds, over="paths and orders", reason=reason)
+    if paths is not None:
+        seconds, reason = relaxed_makespan(path_rows(problem, stage_of_node, paths)), "relaxed path programme"
+    else:
+        free = bound_over_arrangements(problem)
+        seconds, reason = free.seconds, free.reason
+        if generated is not None and max(generated.bound, generated.least_trip) >= seconds:
+            ended = "" if generated.closed else ", ended before the last of them"
+            seconds = max(generated.bound, generated.least_trip)
+            reason = f"relaxed path programme, its paths generated{ended}"
+    if not np.isfinite(seconds):
+        reason = "no set of legal paths keeps the loads"
+    return Bound(seconds=float(seconds + copies), over="paths and orders", reason=reason)
 
 
 def bound_over_arrangements(problem: SkipProblem) -> Bound:

@@ -1,7 +1,8 @@
-"""Paths by an integer programme over enumerated columns, and its linear relaxation as a bound over all paths.
+"""Paths by an integer programme over columns, and its linear relaxation as a bound over all paths.
 
-Columns are the legal paths p of an arrangement; x_p is how many micro-batches take it, T the makespan. Minimise
-T + ``trip_weight`` * sum_p x_p trip_p subject to, for stages s and nodes n,
+Columns are the legal paths p of an arrangement, listed (paths.py) or generated (generation.py); x_p is how many
+micro-batches take it, T the makespan. Minimise T + ``trip_weight`` * sum_p x_p trip_p subject to, for stages s and
+nodes n,
 
 1. sum_p x_p = M;
 2. the loads of stages, the starts of the nodes of stage 0 and the visits of other nodes, as the problem's rules say;
@@ -24,16 +25,18 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-from solvers.skip.paths import Floats, Ints, TimesAlone, nodes_of_stages, times_alone
+from solvers.skip.paths import Floats, Ints, LeastTimes, TimesAlone, least_times_of, nodes_of_stages, times_alone
 from solvers.skip.problem import SkipProblem
 
 MOST_INTEGER = 3000
-"""Columns of an integer programme; of more, those of least reduced cost in the relaxed one."""
+"""Columns of an integer programme; of more, those of least reduced cost in the relaxed one. As many can be listed for
+20 nodes in 6 stages, where it is solved in a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathRows:
-    """Coefficients [rows, columns] over ``paths`` and bounds of rules 2 to 4; ``on_makespan`` [rows] that of T."""
+    """Coefficients [rows, columns] over ``paths`` and bounds of rules 2 to 4; ``on_makespan`` [rows] that of T;
+    ``microbatches`` is rule 1."""
 
     paths: Ints
     times: TimesAlone
@@ -41,9 +44,13 @@ class PathRows:
     on_makespan: Floats
     least: Floats
     most: Floats
+    microbatches: int
 
 
-def path_rows(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints) -> PathRows:
+def path_rows(
+    problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints, least: LeastTimes | None = None
+) -> PathRows:
+    """``least``: over all legal paths; None: ``paths`` are all."""
     times = times_alone(problem, paths)
     count, length = paths.shape
     across = np.tile(np.arange(count), length)
@@ -62,7 +69,8 @@ def path_rows(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints) -
         works = matrix(flat, work[flat], problem.nodes)
     loads = np.array([problem.stage_load(s) for s in range(problem.stages)], dtype=float) * problem.waves
     fewest, most = node_visits(problem, stage_of_node)
-    outer, idle = _heads_tails_idle(problem, paths, times, fewest, most)
+    found = least_times_of(problem.nodes, paths, times) if least is None else least
+    outer, idle = _heads_tails_idle(problem, found, fewest, most)
     cap = np.array(problem.memory_cap, dtype=float)
     nodes, infinite = problem.nodes, np.full(problem.nodes, np.inf)
     return PathRows(
@@ -72,6 +80,7 @@ def path_rows(problem: SkipProblem, stage_of_node: Sequence[int], paths: Ints) -
         on_makespan=np.concatenate([np.zeros(problem.stages + nodes), -np.ones(nodes), -cap]),
         least=np.concatenate([loads[:, 0], fewest, -infinite, -infinite]),
         most=np.concatenate([loads[:, 1], most, -idle - outer, -cap * outer]),
+        microbatches=problem.microbatches,
     )
 
 
@@ -94,14 +103,8 @@ def node_visits(problem: SkipProblem, stage_of_node: Sequence[int]) -> tuple[Flo
     return fewest * problem.waves, most * problem.waves
 
 
-def _heads_tails_idle(
-    problem: SkipProblem, paths: Ints, times: TimesAlone, fewest: Floats, most: Floats
-) -> tuple[Floats, Floats]:
-    nodes = problem.nodes
-
-    def least(values: Floats) -> Floats:
-        found = np.full(nodes, np.inf)
-        np.minimum.at(found, paths.ravel(), values.ravel())
+def _heads_tails_idle(problem: SkipProblem, times: LeastTimes, fewest: Floats, most: Floats) -> tuple[Floats, Floats]:
+    def least(found: Floats) -> Floats:
         return np.where((fewest > 0) & np.isfinite(found), found, 0.0)
 
     outer = least(times.head) + least(times.tail)
@@ -114,15 +117,15 @@ def _heads_tails_idle(
     return outer, np.where(fewest > 0, np.where(apart, first + last, np.maximum(first, last)), 0.0)
 
 
-def relaxed_makespan(problem: SkipProblem, rows: PathRows) -> float:
+def relaxed_makespan(rows: PathRows) -> float:
     """A bound on the makespan of all paths and orders, seconds; inf: the rules allow no set of paths."""
-    found = _relaxed(problem, rows, 0.0)
+    found = _relaxed(rows, 0.0)
     if found is None:
         return np.inf
     return max(float(found[0]), float(rows.times.trip.min()))
 
 
-def _relaxed(problem: SkipProblem, rows: PathRows, trip_weight: float) -> tuple[float, Floats] | None:
+def _relaxed(rows: PathRows, trip_weight: float) -> tuple[float, Floats] | None:
     """The relaxed optimum and the reduced costs of its columns; None: infeasible."""
     count = len(rows.paths)
     if not count:
@@ -135,7 +138,7 @@ def _relaxed(problem: SkipProblem, rows: PathRows, trip_weight: float) -> tuple[
         A_ub=sparse.vstack([whole[above], -whole[below]]),
         b_ub=np.concatenate([rows.most[above], -rows.least[below]]),
         A_eq=ones,
-        b_eq=[problem.microbatches],
+        b_eq=[rows.microbatches],
         bounds=(0, None),
         method="highs",
     )
@@ -151,22 +154,27 @@ def chosen_paths(
 ) -> Ints | None:
     """[micro-batches, K]: good paths by the integer programme of one wave, taken by every wave; None: none found."""
     wave = replace(problem, microbatches=problem.wave_size, waves=1)
-    rows = path_rows(wave, stage_of_node, paths)
-    if len(paths) > MOST_INTEGER:
-        found = _relaxed(wave, rows, trip_weight)
-        if found is None:
-            return None
-        rows = path_rows(wave, stage_of_node, paths[np.argsort(found[1], kind="stable")[:MOST_INTEGER]])
-    count = len(rows.paths)
-    if not count:
+    taken = completed_paths(wave, stage_of_node, paths, paths[:0], trip_weight=trip_weight, seconds=seconds)
+    return None if taken is None else np.tile(taken, (problem.waves, 1))
+
+
+def completed_paths(
+    wave: SkipProblem, stage_of_node: Sequence[int], paths: Ints, given: Ints, *, trip_weight: float, seconds: float
+) -> Ints | None:
+    """[micro-batches - given, K] of ``paths``, good ones beside the ``given`` [given, K] by the integer programme of
+    a wave; None: none found."""
+    best = useful_paths(wave, stage_of_node, paths, given, trip_weight=trip_weight, most=MOST_INTEGER)
+    if not len(best):
         return None
+    rows = _beside(wave, stage_of_node, path_rows(wave, stage_of_node, best), given)
+    count = len(best)
     whole = sparse.hstack([rows.coefficients, sparse.csc_matrix(rows.on_makespan[:, None])])
     ones = np.append(np.ones(count), 0.0)[None, :]
     found = milp(
         np.append(trip_weight * rows.times.trip, 1.0),
         constraints=[
             LinearConstraint(whole, rows.least, rows.most),
-            LinearConstraint(ones, wave.microbatches, wave.microbatches),
+            LinearConstraint(ones, rows.microbatches, rows.microbatches),
         ],
         integrality=np.append(np.ones(count), 0.0),
         bounds=Bounds(0, np.inf),
@@ -174,5 +182,24 @@ def chosen_paths(
     )
     if found.x is None:
         return None
-    taken = np.repeat(rows.paths, np.round(found.x[:-1]).astype(int), axis=0)
-    return np.tile(taken, (problem.waves, 1)) if len(taken) == wave.microbatches else None
+    taken: Ints = np.repeat(rows.paths, np.round(found.x[:-1]).astype(int), axis=0)
+    return taken if len(taken) == rows.microbatches else None
+
+
+def useful_paths(
+    wave: SkipProblem, stage_of_node: Sequence[int], paths: Ints, given: Ints, *, trip_weight: float, most: int
+) -> Ints:
+    """Those of least reduced cost in the relaxed programme, at most ``most``; none where it has no solution."""
+    if len(paths) <= most:
+        return paths
+    found = _relaxed(_beside(wave, stage_of_node, path_rows(wave, stage_of_node, paths), given), trip_weight)
+    return paths[:0] if found is None else paths[np.argsort(found[1], kind="stable")[:most]]
+
+
+def _beside(wave: SkipProblem, stage_of_node: Sequence[int], rows: PathRows, given: Ints) -> PathRows:
+    """``rows`` for the micro-batches that the ``given`` paths leave, with what these fill taken off."""
+    if not len(given):
+        return rows
+    filled = np.asarray(path_rows(wave, stage_of_node, given).coefficients.sum(axis=1)).ravel()
+    left = rows.microbatches - len(given)
+    return replace(rows, least=rows.least - filled, most=rows.most - filled, microbatches=left)

@@ -81,3 +81,28 @@ def times_alone(problem: SkipProblem, paths: Ints) -> TimesAlone:
         head[:, i] = head[:, i - 1] + forward[before] + links[before, here]
         tail[:, i] = tail[:, i - 1] + backward[before] + links[here, before]
     return TimesAlone(head=head, stay=stay, tail=tail, trip=stay[:, 0].copy())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LeastTimes:
+    """``head``, ``stay`` and ``tail`` [nodes] of ``TimesAlone``, the least of any path through each node; inf: none."""
+
+    head: Floats
+    stay: Floats
+    tail: Floats
+
+    @staticmethod
+    def none(nodes: int) -> "LeastTimes":
+        return LeastTimes(head=np.full(nodes, np.inf), stay=np.full(nodes, np.inf), tail=np.full(nodes, np.inf))
+
+    def take(self, nodes: Ints, head: Floats, stay: Floats, tail: Floats) -> None:
+        """Takes in paths through ``nodes`` (any shape, as the seconds)."""
+        for mine, seconds in ((self.head, head), (self.stay, stay), (self.tail, tail)):
+            np.minimum.at(mine, nodes.ravel(), seconds.ravel())
+
+
+def least_times_of(nodes: int, paths: Ints, times: TimesAlone) -> LeastTimes:
+    """Over the given paths."""
+    least = LeastTimes.none(nodes)
+    least.take(paths, times.head, times.stay, times.tail)
+    return least

@@ -165,6 +165,10 @@ class SkipProblem:
             default=0.0,
         )
 
+    def copy_seconds(self, stage_of_node: Sequence[int]) -> float:
+        """What the exchange among copies adds to the makespan."""
+        return self.copy_link_factor * self.copy_link_seconds(stage_of_node) if self.copy_link_factor else 0.0
+
     def why_illegal(self, stages: Sequence[int]) -> str | None:
         """What forbids a path through these stages; None: nothing."""
         swaps, frontier, count, distance = self.rules.swaps, stages[0], 0, 0

@@ -102,7 +102,7 @@ def timed(
         paths=tuple(tuple(map(int, path)) for path in paths),
         operations=tuple(map(tuple, rows)),
         makespan=max(row[-1].end for row in rows if row),
-        copy_seconds=problem.copy_link_factor * problem.copy_link_seconds(stage_of_node),
+        copy_seconds=problem.copy_seconds(stage_of_node),
         peak_in_flight=tuple(_peak(order) for order in orders),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solvers.skip.arrays import limits_of, machine_of
+from solvers.skip.decoder import STUCK, Floats, Ints
 from solvers.skip.kernels import (
     EXCHANGE_COPY,
     EXCHANGE_STAGE,
@@ -17,16 +18,13 @@ from solvers.skip.kernels import (
     OTHER_STAGE,
     SHIFT,
     SHIFT_ONE,
-    STUCK,
     SWAP_NODES,
     SWAP_OFFSETS,
     TRANSPOSE,
     WEIGHTS,
-    Floats,
-    Ints,
     anneal,
 )
-from solvers.skip.problem import FORCED_ENDS, SkipProblem
+from solvers.skip.problem import SkipProblem
 from solvers.skip.simulate import FIRST_IN_FIRST_OUT
 
 OPERATIONS_PER_RESTART = 40_000_000
@@ -142,23 +140,6 @@ def annealed(
         first = last
     start = None if setting.quick else best_start
     return State(value=float(values[1]), paths=best_paths, stage_of_node=best_stage, start=start)
-
-
-def compile_once() -> None:
-    """Compiles the search, or loads it as compiled before."""
-    problem = SkipProblem(
-        forward_seconds=(1.0, 1.0),
-        backward_seconds=(1.0, 1.0),
-        link_seconds=((0.0, 1.0), (1.0, 0.0)),
-        memory_cap=(1, 1),
-        group_sizes=(1, 1),
-        microbatches=1,
-        path_length=2,
-        rules=FORCED_ENDS,
-    )
-    state = State(value=1.0, paths=np.array([[0, 1]]), stage_of_node=np.array([0, 1]))
-    chances = chances_of(problem, arrangement=False)
-    annealed(problem, state, Setting(hot=0.1, evenness=0.0, steps=2), chances, 0, lambda: False, _ignore)
 
 
 class Restarts:

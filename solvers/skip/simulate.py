@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from solvers.skip.arrays import machine_of
-from solvers.skip.kernels import STUCK, Floats, Ints, decode
+from solvers.skip.decoder import STUCK, Floats, Ints, decode
 from solvers.skip.problem import Kind, Path, SkipProblem
 from solvers.skip.schedule import Order, SkipSchedule, timed
 

@@ -1,8 +1,9 @@
 """The best paths, orders and (where it is free) arrangement: bounds, quick starts, then search until a limit.
 
 0. Few arrangements: each of them as a problem of its own.
-1. With the arrangement fixed, every legal path if they are few enough, and the bound over all of them
-   (bounds.py); no set of paths: none exists. Free: the bound over arrangements.
+1. With the arrangement fixed, every legal path if they are few enough, else those that column generation finds
+   useful (generation.py), and the bound over all of them (bounds.py); no set of paths: none exists. Free: the bound
+   over arrangements.
    One path only: the pipeline's own solver (solvers.schedule).
 2. Starts: schedules handed in, the path programme (path_program.py), balanced random paths (starts.py). A free
    arrangement is first searched by a quick estimate, then given paths by the programme. Each is run first in,
@@ -24,16 +25,22 @@ import numpy as np
 
 from solvers.search import Progress
 from solvers.skip.bounds import Bound, bound_over_arrangements, bound_over_paths
-from solvers.skip.path_program import chosen_paths
+from solvers.skip.generation import PathGenerator
+from solvers.skip.path_program import chosen_paths, useful_paths
 from solvers.skip.paths import Ints, every_path, stage_sequences
 from solvers.skip.problem import Path, SkipProblem
+from solvers.skip.readiness import ready
 from solvers.skip.schedule import SkipSchedule, timed
-from solvers.skip.search import Restarts, State, compile_once
+from solvers.skip.search import Restarts, State
 from solvers.skip.simulate import first_in_first_out, schedule_of_starts
 from solvers.skip.starts import balanced_paths, random_arrangement
 from solvers.solution import Solution, Status, Stop, relative_gap
 
 MOST_PATHS = 60_000
+"""Listed; of more, the useful ones are generated."""
+GENERATION_SECONDS = 15.0
+MOST_GENERATED = 500
+"""Of generated paths, those that the integer programme chooses from: with 1,200 for 40 stages it found none in 4 s."""
 MOST_EXACT = 2_000
 """Columns times micro-batches up to which paths and orders are solved together."""
 MOST_EXACT_SECONDS = 3.0
@@ -79,10 +86,11 @@ def solve_skip(
     """The schedule of least value (makespan and exchange among copies) with a bound on all others.
 
     ``certificate`` spends a fifth of the time on a bound over the orders of the best paths. Hints that break a rule
-    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit.
+    are left out and counted. The first call on a machine compiles the search for some seconds, outside the limit
+    (``solvers.skip.readiness`` does it before, and tells).
     The same problem, seed and workers give the same result where no limit ends a step.
-    Counts: ``paths`` enumerated (0: too many, or the arrangement is free), ``evaluations``, ``restarts``, ``hints``,
-    ``hints_left_out``.
+    Counts: ``paths`` enumerated (0: too many, or the arrangement is free), ``generated`` of too many, ``evaluations``,
+    ``restarts``, ``hints``, ``hints_left_out``.
     """
     if not time_limit_seconds >= 0:
         raise ValueError(f"time_limit_seconds: {time_limit_seconds} must not be negative")
@@ -104,7 +112,7 @@ class _Run:
         certificate: bool,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        compile_once()
+        ready()
         self.began = time.perf_counter()
         self.problem, self.seconds, self.seed, self.workers, self.gap = problem, seconds, seed, workers, gap
         self.certificate, self.on_progress = certificate, on_progress
@@ -115,7 +123,10 @@ class _Run:
         self.starts: list[State] = []
         self.bounds: list[Bound] = []
         self.exhausted = False
-        self.counts = dict.fromkeys(("paths", "evaluations", "restarts", "hints", "hints_left_out"), 0)
+        self.every = False
+        """Whether the columns are all legal paths."""
+        names = ("paths", "generated", "evaluations", "restarts", "hints", "hints_left_out")
+        self.counts = dict.fromkeys(names, 0)
 
     @property
     def value(self) -> float:
@@ -151,7 +162,7 @@ class _Run:
         if self.free and _arrangements(self.problem) <= MOST_ARRANGEMENTS:
             return self.each_arrangement()
         self.take_hints(hints)
-        if columns is not None and len(columns) == 1:
+        if columns is not None and self.every and len(columns) == 1:
             self.as_pipeline(columns[0].tolist())
             if self.met:
                 return "exhausted"
@@ -159,7 +170,8 @@ class _Run:
             self.arrange()
         else:
             self.begin(np.array(self.problem.stage_of_node, dtype=np.int64), columns)
-        if not self.met and columns is not None and len(columns) * self.problem.microbatches <= MOST_EXACT:
+        few = columns is not None and self.every and len(columns) * self.problem.microbatches <= MOST_EXACT
+        if columns is not None and few and not self.met:
             self.exactly([columns] * self.problem.microbatches, min(self.left / 3, MOST_EXACT_SECONDS))
         if self.exhausted:
             return "exhausted"
@@ -178,9 +190,26 @@ class _Run:
             self.bounds.append(bound)
             return None
         columns = every_path(problem, problem.stage_of_node, MOST_PATHS)
+        self.every = columns is not None
         self.counts["paths"] = 0 if columns is None else len(columns)
-        self.bounds.append(bound_over_paths(problem, problem.stage_of_node, columns))
+        generated = None
+        if columns is None:
+            generator = PathGenerator(problem, problem.stage_of_node)
+            generated = generator.generated(problem, seconds=min(self.left / 4, GENERATION_SECONDS))
+            if generated is not None and generated.bound < np.inf:
+                columns = self.useful(generator, generated.columns, min(self.left / 4, GENERATION_SECONDS))
+        self.bounds.append(bound_over_paths(problem, problem.stage_of_node, columns if self.every else None, generated))
         return columns
+
+    def useful(self, generator: PathGenerator, columns: Ints | None, seconds: float) -> Ints | None:
+        """What the choice of paths (chosen_paths) is made from: generated for its objective too; None: nothing was."""
+        wave = replace(self.problem, microbatches=self.problem.wave_size, waves=1)
+        found = generator.generated(wave, columns, trip_weight=TRIP_WEIGHT, seconds=seconds)
+        if found is None or not len(found.columns):
+            return columns
+        self.counts["generated"] += len(found.columns)
+        stages, most = generator.stage_of_node, MOST_GENERATED
+        return useful_paths(wave, stages, found.columns, found.columns[:0], trip_weight=TRIP_WEIGHT, most=most)
 
     def each_arrangement(self) -> Stop:
         every = sorted(set(permutations(s for s, size in enumerate(self.problem.group_sizes) for _ in range(size))))
@@ -230,7 +259,7 @@ class _Run:
         found = solve_schedule(pipeline, time_limit_seconds=seconds, seed=self.seed, workers=self.workers, gap=self.gap)
         stage = self.problem.stage_of_node
         assert stage is not None
-        copies = self.problem.copy_link_factor * self.problem.copy_link_seconds(stage)
+        copies = self.problem.copy_seconds(stage)
         if found.choice is not None:
             paths = [tuple(path)] * self.problem.microbatches
             self.take(timed(self.problem, stage, paths, orders_of(self.problem, path, found.choice)))
@@ -285,6 +314,9 @@ class _Run:
         found = self.search.round(begun, arrangement=True, order=False, deadline=deadline)
         for state in sorted((s for s in found if np.isfinite(s.value)), key=lambda s: s.value)[:3]:
             columns = every_path(self.problem, state.stage_of_node.tolist(), MOST_PATHS // 6)
+            if columns is None and self.left > 0:
+                generator = PathGenerator(self.problem, state.stage_of_node.tolist())
+                columns = self.useful(generator, None, min(self.left / 12, GENERATION_SECONDS / 5))
             self.number(state.stage_of_node, state.paths)
             if self.left > 0:
                 self.begin(state.stage_of_node, columns)
@@ -317,7 +349,7 @@ class _Run:
 
         stage = self.problem.stage_of_node
         assert stage is not None
-        copies = self.problem.copy_link_factor * self.problem.copy_link_seconds(stage)
+        copies = self.problem.copy_seconds(stage)
         found = solve_exactly(
             self.problem,
             stage,

@@ -1,17 +1,24 @@
 """First sets of paths and first arrangements."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from solvers.skip.arrays import keeps_rules
+from solvers.skip.path_graph import least_walk, stage_graph
 from solvers.skip.path_program import node_visits
 from solvers.skip.paths import Ints, nodes_of_stages, stage_sequences
 from solvers.skip.problem import SkipProblem
 
 MOST_SEQUENCES = 20_000
+"""Listed; where there are more, they are drawn one by one."""
+DRAWS = 20
+"""Of each micro-batch of a wave, at most."""
+NOISE = 0.01
+"""Of the micro-batches that a stage serves: decides among stages that serve as many."""
 TRIES = 20
 
 
@@ -50,7 +57,9 @@ def _by_quota(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
 
 def _by_programme(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
     """Stage sequences of one wave by an integer programme of random costs."""
-    sequences = np.array(list(islice(stage_sequences(problem), MOST_SEQUENCES)), dtype=np.int64)
+    sequences = _listed(problem)
+    if sequences is None:
+        return _drawn(problem, rng)
     if not len(sequences):
         return None
     serves = np.zeros((problem.stages, len(sequences)))
@@ -70,6 +79,32 @@ def _by_programme(problem: SkipProblem, rng: np.random.Generator) -> Ints | None
     if found.x is None:
         return None
     wave = np.repeat(sequences, np.round(found.x).astype(int), axis=0)
+    return np.concatenate([rng.permutation(wave) for _ in range(problem.waves)])
+
+
+@lru_cache(maxsize=4)
+def _listed(problem: SkipProblem) -> Ints | None:
+    """Every sequence of stages; None: more than ``MOST_SEQUENCES``."""
+    found = list(islice(stage_sequences(problem), MOST_SEQUENCES + 1))
+    return None if len(found) > MOST_SEQUENCES else np.array(found, dtype=np.int64)
+
+
+def _drawn(problem: SkipProblem, rng: np.random.Generator) -> Ints | None:
+    """Stage sequences of one wave, each through the stages that the others serve least, drawn again one by one until
+    the loads are kept: every draw minimises the sum of squares of the loads over one sequence. None: they are not."""
+    graph = stage_graph(problem)
+    if graph is None or not len(graph.node):
+        return None
+    loads = np.array([problem.stage_load(s) for s in range(problem.stages)])
+    served, rows = np.zeros(problem.stages), list[list[int]]()
+    for _ in range(DRAWS * problem.wave_size):
+        if len(rows) == problem.wave_size:
+            if (served >= loads[:, 0]).all() and (served <= loads[:, 1]).all():
+                break
+            served[rows.pop(0)] -= 1
+        rows.append(least_walk(graph, served + NOISE * rng.random(problem.stages)))
+        served[rows[-1]] += 1
+    wave = np.array(rows, dtype=np.int64)
     return np.concatenate([rng.permutation(wave) for _ in range(problem.waves)])
 
 

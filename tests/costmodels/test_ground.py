@@ -7,11 +7,11 @@ import pytest
 
 from costmodels.calibration import load_calibration
 from costmodels.configuration import Configuration, Job
-from costmodels.ground import Ground, PipelineRow, edge_between, even_ground, undominated
+from costmodels.ground import Ground, PipelineRow, covered, edge_between, even_ground, undominated
 from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Link
 from costmodels.price import StepPrice
-from costmodels.step_price import price_step
+from costmodels.step_price import price_cut, price_step
 from costmodels.timeline import schedule_order, simulate
 from tests.machines import H100, cluster, dense_model, moe_model
 
@@ -160,13 +160,35 @@ def test_a_split_vocabulary_and_made_orders_are_refused() -> None:
         assert "equal machines alone" in even_ground(nodes(), other, JOB).problems(other, JOB)[0]
 
 
+def ground_of(own: tuple[PipelineRow, ...], *more: Cluster) -> Ground:
+    return Ground(machines=(nodes(), *more), states=(FAST,) * 4, rows=own)
+
+
 def test_rows_that_another_covers_cannot_be_the_slowest() -> None:
     own = rows((FAST, SLOW, FAST), (FAST,) * 3, (SLOW, FAST, FAST), (FAST, SLOW, FAST), microbatches=(8, 8, 8, 8))
-    assert undominated(own) == [0, 2]
+    assert undominated(ground_of(own)) == [0, 2]
     fewer = rows((FAST, SLOW, FAST), (FAST, SLOW, FAST), microbatches=(7, 8))
-    assert undominated(fewer) == [1]
-    elsewhere = [own[0], replace(own[1], machines=(1, 0, 0, 0))]
-    assert undominated(elsewhere) == [0, 1]
+    assert undominated(ground_of(fewer)) == [1]
+
+
+def test_a_machine_with_slower_links_covers_its_like_alone() -> None:
+    own = rows((FAST, SLOW, FAST), (FAST,) * 3)
+    other_gpu = replace(nodes(), gpu=replace(H100, name="other", memory_bytes=90e9))
+    for machine, kept in ((nodes(SLOW), [0, 1]), (nodes(Link(bytes_per_second=9e10, latency_seconds=0.0)), [0])):
+        elsewhere = (own[0], replace(own[1], machines=(1, 0, 0, 0)))
+        assert undominated(ground_of(elsewhere, machine)) == kept
+    assert undominated(ground_of((own[0], replace(own[1], machines=(1, 0, 0, 0))), other_gpu)) == [0, 1]
+
+
+def test_pipelines_that_others_cover_are_counted_with_them_at_the_same_price() -> None:
+    own = rows((FAST,) * 3, (FAST, SLOW, FAST))
+    unused = nodes(SLOW)
+    whole = Ground(
+        machines=(unused, nodes()), states=(FAST,) * 4, rows=tuple(replace(r, machines=(1,) * 4) for r in own)
+    )
+    less = covered(whole)
+    assert less == Ground(machines=(nodes(),), states=(FAST,) * 4, rows=(replace(own[1], replicas=2),))
+    assert on(TWO_BY_FOUR, less) == on(TWO_BY_FOUR, whole)
 
 
 def test_edges_lead_to_the_next_stage_and_back_to_the_first() -> None:
@@ -201,3 +223,21 @@ def test_stages_of_unlike_machines_never_share_an_nvlink_domain() -> None:
     far = model_on(wide, even_ground(nodes(), wide, JOB)).links(0)
     assert mixed.tolist() == [near[0], near[1], far[2]]
     assert far[2] > near[2]
+
+
+def test_a_row_alone_is_priced_as_in_the_whole() -> None:
+    """Two rows of unlike machines and edges: each as ``GroundModel`` prices it, where no other's update is longer."""
+    half = replace(H100, name="half", peak_flops={k: v / 2 for k, v in H100.peak_flops.items()})
+    own = (
+        PipelineRow(replicas=1, microbatches=9, machines=(0, 1, 0, 1), edges=(FAST, SLOW, FAST)),
+        PipelineRow(replicas=1, microbatches=7, machines=(1, 1, 0, 0), edges=(SLOW, FAST, FAST)),
+    )
+    ground = Ground(machines=(nodes(), replace(nodes(), gpu=half)), states=(FAST, SLOW, FAST, FAST), rows=own)
+    model = model_on(TWO_BY_FOUR, ground)
+    whole = model.price(CUT)
+    for one in whole.rows:
+        alone = price_cut(model.row_step(one.row), 0, CUT)
+        assert alone.pipeline_seconds == one.step.pipeline_seconds
+        assert alone.gradient_seconds == one.step.gradient_seconds
+        assert alone.stages == one.step.stages
+        assert alone.step_seconds <= one.step.step_seconds

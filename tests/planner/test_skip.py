@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,75 @@ def test_the_loss_of_every_node_is_planned_anew() -> None:
     assert found.worst.makespan_seconds == worst
     assert result.lower_bound is not None
     assert all(one.replanning_seconds > 0 for one in found.losses)
+
+
+def test_every_loss_is_repaired_and_planning_anew_is_no_slower() -> None:
+    """Micro-batches of stages 2 and 3, of one node each, take other paths."""
+    result = plan_skip(load_skip(GROUPS), time_limit_seconds=3 * SECONDS, survive_one_failure=True)
+    found = result.survival
+    assert found is not None
+    assert found.repairable
+    for one in found.losses:
+        assert one.moved == sum(one.node in path for path in result.paths)
+        assert one.makespan_seconds is not None
+        assert one.repaired_makespan_seconds is not None
+        assert one.makespan_seconds <= one.repaired_makespan_seconds
+    single = {held[0] for held in result.partitions if len(held) == 1}
+    assert {one.node for one in found.losses if one.repair == "other paths"} >= single
+
+
+PARTNERS: dict[str, Any] = {
+    "group_sizes": [2, 2],
+    "fwd_time_s": [1, 3, 1, 3],
+    "loss_over_fwd": 2,
+    "link_time_s": [[0, None, 1, 1], [None, 0, 1, 1], [1, 1, 0, None], [1, 1, None, 0]],
+    "memory_per_node": 4,
+    "memory_rule": "in-flight",
+    "micro_batches": 4,
+    "path_length": 2,
+}
+"""Losses are computed quickest on nodes 0 and 2; there each node has but one partner, and its loss is fatal. With 0 and
+1, or 2 and 3, in stage 0 every node has two."""
+
+
+def test_an_arrangement_in_which_every_loss_leaves_paths_is_preferred() -> None:
+    free = plan_skip(load_skip(PARTNERS), time_limit_seconds=2 * SECONDS)
+    assert free.partitions[0] == (0, 2)
+    result = plan_skip(load_skip(PARTNERS), time_limit_seconds=4 * SECONDS, survive_one_failure=True)
+    assert result.partitions[0] in ((0, 1), (2, 3))
+    assert free.value is not None
+    assert result.value is not None
+    assert result.value > free.value
+    assert result.lower_bound is not None
+    assert result.lower_bound <= free.value + 1e-9
+    assert result.survival is not None
+    assert result.survival.survives
+    assert result.survival.repairable
+    (note,) = (one for one in result.notes if "was left for one in which every loss leaves a set of paths" in one)
+    assert "stage 1 would be left to" in note
+
+
+def test_where_no_arrangement_survives_stage_and_remedy_are_named() -> None:
+    """One node in a stage that every path needs; five nodes in a ring, of which three start
+    and two of these have but one partner each, however they are arranged."""
+    fixed = plan_skip(
+        load_skip(PARTNERS | {"group_sizes": [1, 3]}), time_limit_seconds=SECONDS, survive_one_failure=True
+    )
+    assert fixed.reasons[0].endswith(
+        "stage 0 has no other node, and every path needs it; give that stage a second node"
+    )
+    ring = [[0 if a == b else 1 if (a - b) % 5 in (1, 4) else None for b in range(5)] for a in range(5)]
+    given = PARTNERS | {"fwd_time_s": 1, "link_time_s": ring, "micro_batches": 6}
+    given |= {"group_sizes": [3, 2], "partitions": [[0, 2, 4], [1, 3]]}
+    kept = SkipChoices(keep_arrangement=True)
+    assert plan_skip(load_skip(given, kept), time_limit_seconds=SECONDS).value is not None
+    for choices in (kept, SkipChoices(keep_arrangement=False)):
+        result = plan_skip(load_skip(given, choices), time_limit_seconds=3 * SECONDS, survive_one_failure=True)
+        assert result.survival is not None
+        assert not result.survival.survives
+        lost = next(one for one in result.survival.losses if one.makespan_seconds is None)
+        assert "give it one more node with memory and links to and from those of the other stages" in lost.reason
+    assert any(one.startswith("no arrangement was found in which every loss leaves") for one in result.notes)
 
 
 def test_a_loss_that_nothing_survives_is_infeasible_and_says_what_would_help() -> None:

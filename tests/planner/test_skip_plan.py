@@ -1,13 +1,20 @@
 """Skipping in a whole plan: the section that is written, and what refuses it."""
 
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
 from costmodels.configuration import Job
 from planner import SolveOptions, load_cluster, load_model, solve
-from planner.exports import TARGETS, ExportRefused, export
-from planner.plan import Plan
+from planner.cli.main import group
+from planner.exports import ExportRefused, export
+from planner.exports.skipping import NO_SKIPPING
+from planner.plan import Plan, operations, with_hosts
 from planner.skip_pins import skip_pins
 from planner.skip_plan import problem_of, with_skipping
+from planner.skip_use import skip_uses
 from planner.specs.errors import SpecError
 from planner.validate import validate
 from tests.planner.exports.plans import llama_plan
@@ -59,13 +66,102 @@ def test_a_plan_with_the_section_survives_a_file_and_one_without_has_no_key(plan
     assert list(plan.to_json()).index("skip") == list(plan.to_json()).index("schedule") + 1
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_target_refuses_skipped_stages_by_name(plan: Plan, target: str) -> None:
+def test_where_ranks_run_is_exported_whatever_they_skip(plan: Plan) -> None:
+    assert export(with_hosts(plan, "n[1-8]"), "slurm") == export(with_hosts(llama_plan(), "n[1-8]"), "slurm")
+
+
+@pytest.mark.parametrize("target", sorted(NO_SKIPPING))
+def test_every_runtime_refuses_skipped_stages_by_name(plan: Plan, target: str) -> None:
     with pytest.raises(ExportRefused) as error:
         export(plan, target)
     (reason,) = error.value.reasons
     assert reason.startswith("skip: ")
     assert "through all 4 stages in one order; here each runs 3" in reason
+
+
+def test_operations_are_the_sections(plan: Plan) -> None:
+    """Oracle: every operation as early as its predecessor on its path, with the message, and the one before it on its
+    stage; by longest paths over both, repeated until nothing moves."""
+    skip = plan.skip
+    assert skip is not None
+    problem, path_of = problem_of(plan, 0.25), skip.path_of()
+    orders = [[(token[0], int(token[1:])) for token in text.split()] for text in skip.order]
+    ends = {(op, k, stage): 0.0 for stage, row in enumerate(orders) for op, k in row}
+    seconds = {"F": problem.forward_seconds, "B": problem.backward_seconds}
+    sequence = {k: [("F", s) for s in path] + [("B", s) for s in reversed(path)] for k, path in path_of.items()}
+    moved = True
+    while moved:
+        before = dict(ends)
+        for stage, row in enumerate(orders):
+            for position, (op, k) in enumerate(row):
+                j = sequence[k].index((op, stage))
+                from_path = 0.0
+                if j:
+                    previous, other = sequence[k][j - 1]
+                    from_path = ends[previous, k, other] + problem.link_seconds[other][stage]
+                from_stage = ends[(*row[position - 1], stage)] if position else 0.0
+                ends[op, k, stage] = max(from_path, from_stage) + seconds[op][stage]
+        moved = ends != before
+    for stage in range(4):
+        found = operations(plan, stage)
+        assert [(one.kind[0].upper(), one.microbatch) for one in found] == orders[stage]
+        assert {one.chunk for one in found} == {stage}
+        for one in found:
+            letter = one.kind[0].upper()
+            assert one.end_seconds == pytest.approx(ends[letter, one.microbatch, stage])
+            assert one.end_seconds - one.start_seconds == pytest.approx(seconds[letter][stage])
+    assert max(ends.values()) == pytest.approx(skip.makespan_seconds)
+
+
+def test_the_trace_shows_the_sections_schedule(plan: Plan) -> None:
+    """Read back: the operations, and where a stage keeps as many micro-batches as its plan allows, the same bytes."""
+    skip = plan.skip
+    assert skip is not None
+    found = json.loads(export(plan, "chrome-trace")["trace.json"])["traceEvents"]
+    full = 0
+    for stage in plan.stages:
+        runs = [event for event in found if event["ph"] == "X" and event["pid"] == stage.stage]
+        wanted = operations(plan, stage.stage)
+        assert [event["name"] for event in runs] == [f"{one.kind[0].upper()}{one.microbatch}" for one in wanted]
+        for event, one in zip(runs, wanted, strict=True):
+            assert event["ts"] == pytest.approx(1e6 * one.start_seconds)
+            assert event["ts"] + event["dur"] == pytest.approx(1e6 * one.end_seconds)
+        peak = max(event["args"]["bytes"] for event in found if event["ph"] == "C" and event["pid"] == stage.stage)
+        alive = most = 0
+        for one in wanted:
+            alive += 1 if one.kind == "forward" else -1
+            most = max(most, alive)
+        if most == stage.memory.in_flight:
+            full += 1
+            assert peak == pytest.approx(stage.memory.activations_bytes)
+        else:
+            assert peak < stage.memory.activations_bytes
+    assert full > 0
+
+
+def test_uses_of_the_stages_fill_the_makespan(plan: Plan) -> None:
+    """First and last stage serve all 8 micro-batches, the others half of the 8 x 1 visits that are left."""
+    skip = plan.skip
+    assert skip is not None
+    uses = skip_uses(plan)
+    assert [use.microbatches for use in uses] == [8, 4, 4, 8]
+    problem = problem_of(plan, 0.25)
+    for use in uses:
+        work = problem.forward_seconds[use.stage] + problem.backward_seconds[use.stage]
+        assert use.busy_seconds == pytest.approx(use.microbatches * work)
+        assert use.busy_seconds + use.idle_seconds == pytest.approx(skip.makespan_seconds)
+        assert 1 <= use.in_flight <= problem.memory_cap[use.stage]
+    assert uses[0].fill_seconds == 0.0 < uses[3].fill_seconds
+    assert skip_uses(llama_plan()) == ()
+
+
+def test_explain_shows_the_bubbles_that_skipping_leaves(plan: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    plan.save(path)
+    text = CliRunner().invoke(group, ["explain", str(path)]).stdout
+    assert "skipping  micro-batches" in text
+    found = json.loads(CliRunner().invoke(group, ["explain", str(path), "--json"]).stdout)
+    assert [use["microbatches"] for use in found["skip"]] == [8, 4, 4, 8]
 
 
 def test_one_stage_and_interleaved_chunks_are_refused() -> None:

@@ -20,7 +20,7 @@ Path = tuple[int, ...]
 def refusals(result: SkipResult, memory_cap: tuple[int, ...]) -> list[str]:
     """Everything of the schedule that the format has no word for."""
     if not result.paths:
-        return [f"there is no schedule: {result.status}"]
+        return [nothing(result)]
     reasons = []
     if result.profile != "skippipe":
         reasons.append(
@@ -43,6 +43,11 @@ def refusals(result: SkipResult, memory_cap: tuple[int, ...]) -> list[str]:
                 f"{starts[node]} are sent; its paths here are not alike in every round; plan with waves_alike: true"
             )
     return reasons
+
+
+def nothing(result: SkipResult) -> str:
+    """Why a result without a schedule has no file."""
+    return f"there is no schedule: {result.status}"
 
 
 def write(result: SkipResult, memory_cap: tuple[int, ...]) -> str:

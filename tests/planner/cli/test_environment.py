@@ -27,7 +27,7 @@ def test_doctor_names_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert "numpy is missing: pip install numpy" in run("doctor").stdout
 
 
-@pytest.mark.parametrize("what", ["cluster", "model", "job", "plan", "schedule", "experts", "skip"])
+@pytest.mark.parametrize("what", ["cluster", "model", "job", "plan", "schedule", "experts", "skip", "map"])
 def test_schemas_are_valid_json_schema(run: Run, what: str) -> None:
     from jsonschema import Draft202012Validator
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from planner.exports import TARGETS, export
-from planner.plan import Plan
+from planner.plan import Plan, with_hosts
 from tests.planner.cli.conftest import Run
 from tests.planner.exports import plans
 
@@ -76,3 +76,16 @@ def test_a_missing_plan_is_an_error_without_a_traceback(run: Run, tmp_path: Path
     result = run("export", tmp_path / "none.json", "--to", "megatron")
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
+
+
+def test_names_of_hosts_are_given_where_the_plan_has_none(run: Run, path: Path, plan: Plan, tmp_path: Path) -> None:
+    named = with_hosts(plan, "n[1-8]")
+    assert run("export", path, "--to", "hostfile", "--hosts", "n[1-8]").stdout == export(named, "hostfile")["hostfile"]
+    few = run("export", path, "--to", "hostfile", "--hosts", "n[1-7]")
+    assert (few.exit_code, "names each of the 8 nodes once; here: 7 names" in few.stderr) == (2, True)
+    wrong = run("export", path, "--to", "hostfile", "--hosts", "n[1-")
+    assert (wrong.exit_code, "--hosts" in wrong.stderr) == (2, True)
+    named.save(tmp_path / "named.json")
+    again = run("export", tmp_path / "named.json", "--to", "hostfile", "--hosts", "n[1-8]")
+    assert (again.exit_code, "the plan names its hosts" in again.stderr) == (2, True)
+    assert run("export", tmp_path / "named.json", "--to", "hostfile").exit_code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import Result
 
-from planner.plan import Plan
+from planner.plan import Plan, with_hosts
 from tests.planner.cli.conftest import Run
 
 
@@ -33,6 +33,14 @@ def test_explain_shows_the_summary_of_solve_and_what_binds(run: Run, solved: tup
     assert result.stdout.startswith(solved[0].stdout.rstrip())
     fullest = min(Plan.load(solved[1]).stages, key=lambda stage: stage.memory.free_bytes)
     assert f"stage {fullest.stage} is fullest" in result.stdout
+
+
+def test_explain_shows_the_hosts(run: Run, solved: tuple[Result, Path], tmp_path: Path) -> None:
+    with_hosts(Plan.load(solved[1]), ["dgx-3"], [7, 6, 5, 4, 3, 2, 1, 0]).save(tmp_path / "plan.json")
+    assert "hosts in the order of ranks: dgx-3\n" in run("explain", tmp_path / "plan.json").stdout
+    ranks = json.loads(run("explain", tmp_path / "plan.json", "--json").stdout)["ranks"]
+    assert (ranks["hosts"], ranks["local_gpus"]) == (["dgx-3"], [7, 6, 5, 4, 3, 2, 1, 0])
+    assert run("validate", tmp_path / "plan.json").exit_code == 0
 
 
 def test_explain_shows_the_cut_beside_rules_and_where_bubbles_are(run: Run, job: list[str], tmp_path: Path) -> None:

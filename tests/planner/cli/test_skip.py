@@ -119,6 +119,11 @@ def test_exports_are_written_or_refused_by_name(run: Run, tmp_path: Path) -> Non
     result = run("skip", path, *QUICK, "--export", "skippipe", "-o", out)
     assert result.exit_code in (0, 3), result.stderr
     assert json.loads(out.read_text())["ours-sends"] == 2
+    trace = tmp_path / "trace.json"
+    result = run("skip", path, *QUICK, "--export", "chrome-trace", "-o", trace)
+    assert result.exit_code in (0, 3), result.stderr
+    # 4 micro-batches, each 3 F, an L and 3 B
+    assert sum(event["ph"] == "X" for event in json.loads(trace.read_text())["traceEvents"]) == 4 * 7
     result = run("skip", path, *QUICK, "--export", "megatron", "-o", tmp_path / "args")
     assert result.exit_code == 1
     assert "refused: megatron cannot express this schedule" in result.stderr
@@ -151,6 +156,9 @@ def test_every_way_to_end_has_words() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_with_the_best_so_far(tmp_path: Path) -> None:
+    from solvers.skip.readiness import ready
+
+    ready()  # compiled and on disk, so that the signal finds a search
     path = written(tmp_path, CHAIN | {"micro_batches": 64, "memory_per_node": 4})
     code = "from planner.cli.main import main; main()"
     arguments = [sys.executable, "-c", code, "skip", str(path), "--time-limit", "120", "--json"]

@@ -1,12 +1,13 @@
 """DeepSpeed's own rule of cutting, and its configuration."""
 
 import json
+from itertools import product
 
 import pytest
 
 from planner.exports import ExportRefused, export
 from planner.exports.deepspeed_partition import balanced_cut, uniform_cut
-from planner.plan import Plan
+from planner.plan import Plan, groups
 from tests.planner.exports import plans
 
 
@@ -39,11 +40,26 @@ def test_the_method_that_cuts_as_planned(cut: tuple[int, ...], method: str) -> N
     files = export(plans.llama_plan(cut, recompute="full"), "deepspeed")
     assert json.loads(files["pipeline_module.json"]) == {
         "num_stages": 4,
-        "topology": {"PipeModelDataParallelTopology": {"num_pp": 4, "num_mp": 2, "num_dp": 8}},
+        "topology": {
+            "PipeModelDataParallelTopology": {"num_pp": 4, "num_mp": 2, "num_dp": 8},
+            "ProcessTopology": {"axes": ["pipe", "data", "model"], "dims": [4, 8, 2]},
+        },
         "partition_method": method,
         "activation_checkpoint_interval": 1,
         "boundaries": list(cut),
     }
+
+
+def test_the_topology_gives_the_groups_of_the_plan() -> None:
+    """Second method: DeepSpeed counts ranks over the product of its axes, the last fastest."""
+    plan = plans.llama_plan((0, 9, 18, 26, 34), recompute="full")
+    topology = json.loads(export(plan, "deepspeed")["pipeline_module.json"])["topology"]["ProcessTopology"]
+    places = list(product(*map(range, topology["dims"])))
+    for rank in (0, 5, 42, 63):
+        for axis, kind in (("pipe", "pp"), ("data", "dp"), ("model", "tp")):
+            along = topology["axes"].index(axis)
+            group = [r for r, p in enumerate(places) if all(p[i] == places[rank][i] for i in range(3) if i != along)]
+            assert groups(plan, kind, rank) == tuple(group)  # type: ignore[arg-type]
 
 
 def test_parameters_are_counted_where_a_rank_holds_whole_layers() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from costmodels.timeline import schedule_order
 from planner.exports import ExportRefused, export, megatron
-from planner.plan import Plan
+from planner.plan import Plan, with_hosts, with_order
 from tests.consumers.orders import cells, order_from, zb_h1
 from tests.planner.exports import plans
 from tests.planner.plan import samples
@@ -140,3 +140,35 @@ def test_schedules_that_megatron_does_not_run(order: Any, reason: str, monkeypat
     monkeypatch.setattr(megatron, "order_of", lambda plan: order)
     with pytest.raises(ExportRefused, match=reason):
         export(plans.llama_plan(), "megatron")
+
+
+def test_pipelines_on_consecutive_ranks_are_an_option() -> None:
+    plain = exported(plans.llama_plan())
+    added = exported(with_order(plans.llama_plan(), "tp-cp-pp-dp"))
+    assert added == plain | {"--use-tp-pp-dp-mapping": True}
+    long = exported(with_order(plans.llama_plan(cp=2, dp=4), "tp-cp-pp-dp"))
+    assert (long["--use-tp-pp-dp-mapping"], long["--expert-tensor-parallel-size"]) == (True, 4)
+    single = with_order(plans.llama_plan((0, 34), pp=1, dp=16), "tp-cp-pp-dp")
+    assert "--use-tp-pp-dp-mapping" not in exported(single)
+
+
+def test_experts_need_as_many_replicas_as_pipelines_unless_stages_come_last() -> None:
+    """etp x ep = 2 = tp x cp is expressible, 8 is not; with pp last both are."""
+    found = exported(samples.folded_experts(ep=2))
+    assert found["--use-tp-pp-dp-mapping"] is True
+    assert (found["--expert-model-parallel-size"], found["--expert-tensor-parallel-size"]) == (2, 1)
+    with pytest.raises(ExportRefused) as refused:
+        export(samples.folded_experts(), "megatron")
+    assert refused.value.reasons == (
+        "order=tp-cp-pp-dp with etp x ep = 8 and tp x cp = 2: unless pp comes last Megatron needs as many replicas of "
+        "the experts (edp=1) as pipelines (dp=4); count ranks tp-cp-dp-pp",
+    )
+    assert "--use-tp-pp-dp-mapping" not in exported(with_order(samples.folded_experts(), "tp-cp-dp-pp"))
+
+
+def test_the_order_of_hosts_is_left_to_the_launcher() -> None:
+    plan = with_hosts(plans.llama_plan(), [f"n{8 - k}" for k in range(8)], list(range(7, -1, -1)))
+    notes = "\n".join(json.loads(export(plan, "megatron")["megatron.json"])["left_to_you"])
+    assert "launch on n8,n7,n6,n5,n4,n3,n2,n1 in this order" in notes
+    assert "local_gpus: local ranks take GPUs in an order of their own" in notes
+    assert "hosts" not in export(plans.llama_plan(), "megatron")["megatron.json"]

@@ -1,7 +1,7 @@
 """Plans of several shapes, priced by the cost model, their certificates written by hand."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from costmodels.architecture import Attention, LayerKind, Mlp, Model, Moe
@@ -11,10 +11,8 @@ from costmodels.ground import Ground, PipelineRow
 from costmodels.ground_step import GroundModel
 from costmodels.hardware import Cluster, Gpu, Link
 from costmodels.step_price import price_step
-from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan
-from planner.plan.cluster import ClusterInput
-from planner.plan.ground import OwnFigures, PlanGround
-from planner.plan.prediction import FigureSource
+from planner.plan import Alternative, Certificate, Plan, PlanOptions, build_plan, with_order
+from planner.plan.ground import PlanGround
 
 H100 = Gpu(
     name="h100-sxm-80gb",
@@ -219,6 +217,14 @@ def thousands_of_gpus() -> Plan:
 
 
 @lru_cache
+def folded_experts(*, ep: int = 8) -> Plan:
+    """The plan of experts with others: tp 2 outside them and 1 inside, four stages, pipelines on consecutive ranks."""
+    chosen = Configuration(tp=2, sp=1, pp=4, dp=4, ep=ep, etp=1)
+    plan = make_plan(h100_cluster(4), LATENT_MOE, Job(global_batch=64, sequence_length=4096), (chosen, even_cut(18, 4)))
+    return with_order(plan, "tp-cp-pp-dp")
+
+
+@lru_cache
 def unlike_ground() -> Plan:
     """Pipelines from H100 to A100 nodes beside one on A100 alone, with fewer micro-batches; slow links between."""
     new = h100_cluster(6)
@@ -250,16 +256,7 @@ def unlike_ground() -> Plan:
         pruned={},
         alternatives=[],
     )
-    figures = {name: FigureSource(**asdict(figure)) for name, figure in calibrations[1].figures.items()}
-    section = PlanGround(
-        kind="groups",
-        machines=tuple(ClusterInput.of(machine) for machine in ground.machines),
-        figures={1: OwnFigures(name=calibrations[1].name, figures=figures)},
-        states=ground.states,
-        rows=ground.rows,
-        row_seconds=tuple(one.step.step_seconds for one in price.rows),
-        shown=next(one.row for one in price.rows if one.step == price.step),
-    )
+    section = PlanGround.of("groups", ground, price, calibrations)
     arguments = (new, LLAMA_8B, job, calibrations[0], configuration, cut, price.step, certificate)
     return build_plan(*arguments, ground=section)
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner.plan import Plan, coordinates, groups, operations
+from planner.plan import Plan, coordinates, groups, operations, with_hosts, with_order
+from tests.planner.exports import plans
 from tests.planner.plan import samples
 
 PIPELINED = (samples.interleaved_dense, samples.experts_and_prediction_layer, samples.single_stage_windowed)
@@ -31,6 +32,52 @@ def test_coordinates_and_groups_are_those_of_the_rank_table(sample: Any, axes: t
             along = len(axes) - 1 - axes.index(axis)
             line = ranks[tuple(slice(None) if i == along else p for i, p in enumerate(position))]
             assert groups(plan, axis, int(rank)) == tuple(line)  # type: ignore[arg-type]
+
+
+ORDERED = (
+    (plans.experts_plan(cp=2, dp=4), ("etp", "ep", "edp", "pp")),
+    # tp-cp-pp-dp; a dense model, experts on etp ep = tp cp ranks in a row
+    (with_order(samples.interleaved_dense(), "tp-cp-pp-dp"), ("tp", "cp", "pp", "dp")),
+    (samples.folded_experts(ep=2), ("tp", "cp", "pp", "dp")),
+    (samples.folded_experts(ep=2), ("etp", "ep", "pp", "edp")),
+)
+
+
+@pytest.mark.parametrize(("plan", "axes"), ORDERED)
+def test_orders_and_context_parallelism(plan: Plan, axes: tuple[str, ...]) -> None:
+    test_coordinates_and_groups_are_those_of_the_rank_table(lambda: plan, axes)
+
+
+def test_experts_fold_over_pipelines_on_consecutive_ranks() -> None:
+    """By hand: tp 2, pp 4, dp 4, so a stage holds two ranks of every eight; ep 8 with etp 1 takes them all in turn."""
+    plan = samples.folded_experts()
+    assert groups(plan, "ep", 0) == (0, 1, 8, 9, 16, 17, 24, 25)
+    assert groups(plan, "ep", 26) == (2, 3, 10, 11, 18, 19, 26, 27)
+    assert groups(plan, "pp", 9) == (9, 11, 13, 15)
+    assert groups(plan, "dp", 9) == (1, 9, 17, 25)
+    assert groups(plan, "edp", 9) == (9,)
+    place = coordinates(plan, 27)
+    assert (place.tp, place.cp, place.dp, place.pp, place.stage) == (1, 0, 3, 1, 1)
+    assert (place.etp, place.ep, place.edp) == (0, 7, 0)
+
+
+def test_hosts_and_gpus_take_the_ranks_in_their_order() -> None:
+    """Host k of the order holds ranks 8 k to 8 k + 7; local rank l runs on GPU local_gpus[l]."""
+    order = ["n3", "n1", "n4", "n2"]
+    plan = with_hosts(samples.experts_and_prediction_layer(), order, {"n4": (7, 6, 5, 4, 0, 1, 2, 3)})
+    places = [coordinates(plan, rank) for rank in range(32)]
+    assert [place.host for place in places[::8]] == order
+    assert [place.node for place in places[::8]] == [0, 1, 2, 3]
+    assert [place.local_gpu for place in places[16:24]] == [7, 6, 5, 4, 0, 1, 2, 3]
+    assert [place.local_gpu for place in places[:8]] == list(range(8))
+    assert groups(plan, "ep", 9) == groups(samples.experts_and_prediction_layer(), "ep", 9)
+
+
+def test_a_hostlist_names_the_hosts_and_one_list_orders_every_host() -> None:
+    plan = with_hosts(samples.experts_and_prediction_layer(), "n[08-10],head", (1, 0, 2, 3, 4, 5, 6, 7))
+    assert [coordinates(plan, rank).host for rank in (0, 8, 16, 24)] == ["n08", "n09", "n10", "head"]
+    assert [coordinates(plan, rank).local_gpu for rank in (0, 9, 31)] == [1, 0, 7]
+    assert coordinates(samples.experts_and_prediction_layer(), 9).host is None
 
 
 def test_every_gpu_of_every_node_runs_one_rank() -> None:

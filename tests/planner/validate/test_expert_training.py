@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from planner.plan import Plan
+from planner.plan import Plan, with_order
 from planner.plan.writing import seal
 from planner.validate import validate_json
 from tests.planner.test_expert_training import UNEVEN, solved
@@ -73,3 +73,15 @@ def test_a_section_without_its_loads_is_caught(plan: Plan) -> None:
     document = plan.to_json()
     document = {**document, "inputs": {k: v for k, v in document["inputs"].items() if k != "expert_loads"}}
     assert "experts.both" in rules(seal(document))
+
+
+def test_pipelines_on_consecutive_ranks_pull_the_ranks_of_a_group_apart() -> None:
+    """Two stages on two nodes of two GPUs: by hand the group of rank 0 is 0 and 1 in one node with stages last, and 0
+    and 2 in two nodes with pipelines on consecutive ranks."""
+    plan = solved(loads=UNEVEN, ep=2, pp=2)
+    assert (plan.parallelism.tp, plan.parallelism.dp, plan.cluster().domain_gpus) == (1, 2, 2)
+    found = validate_json(with_order(plan, "tp-cp-pp-dp").to_json())
+    assert {(finding.path, finding.expected) for finding in found} == {
+        ("/experts/group/domains", "2"),
+        ("/experts/group/ranks_per_domain", "1"),
+    }

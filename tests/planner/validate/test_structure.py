@@ -4,10 +4,15 @@ from typing import Any
 
 import pytest
 
+from planner.plan import Plan, with_hosts
 from tests.planner.plan import samples
 from tests.planner.validate.corruption import rules
 
 dense, latent = samples.interleaved_dense, samples.experts_and_prediction_layer
+
+
+def mapped() -> Plan:
+    return with_hosts(dense(), "n[1-8]", {"n2": [*range(7, -1, -1)]})
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,14 @@ dense, latent = samples.interleaved_dense, samples.experts_and_prediction_layer
         (dense, "ranks__sizes__edp", 4, "ranks.once", "/ranks/expert_order"),
         (dense, "ranks__nodes", 16, "ranks.nodes", "/ranks/nodes"),
         (dense, "ranks__world_size", 65, "ranks.world_size", "/ranks/world_size"),
+        (dense, "ranks__order", "tp-cp-pp-dp", "ranks.order", "/ranks/expert_order"),
+        (dense, "ranks__expert_order", "etp-ep-pp-edp", "ranks.order", "/ranks/expert_order"),
+        (dense, "ranks__hosts", "n[1-7]", "ranks.hosts", "/ranks/hosts"),
+        (dense, "ranks__hosts", [*"abcdefgg"], "ranks.hosts", "/ranks/hosts"),
+        (dense, "ranks__hosts", "n[1-8", "schema", "/ranks/hosts"),
+        (dense, "ranks__local_gpus", [0, 1, 2, 3], "ranks.local_gpus", "/ranks/local_gpus"),
+        (dense, "ranks__local_gpus", {"n1": [*range(8)]}, "ranks.local_gpus", "/ranks/local_gpus"),
+        (mapped, "ranks__local_gpus__n2", [*range(1, 9)], "ranks.local_gpus", "/ranks/local_gpus/n2"),
         (dense, "schedule__name", "1f1b", "schedule", "/schedule/name"),
         (dense, "schedule__chunks_per_stage", 1, "schedule", "/schedule/chunks_per_stage"),
         (dense, "stages__1__stage", 2, "stages.order", "/stages/1/stage"),

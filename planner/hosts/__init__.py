@@ -1,0 +1,1 @@
+"""Which host holds which ranks of a configuration, where the links between hosts differ."""

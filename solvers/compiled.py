@@ -1,0 +1,18 @@
+"""Hot loops compiled to machine code, once per machine where a folder for that can be written."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numba
+
+
+def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
+    """``function`` of numbers and numpy arrays, compiled at its first call; it releases the interpreter's lock.
+
+    ``inline`` writes it into its callers. ``.py_func`` of the result is the function itself.
+    """
+    how: Literal["always", "never"] = "always" if inline else "never"
+    try:
+        return numba.njit(cache=True, nogil=True, inline=how)(function)
+    except RuntimeError:  # no folder to keep compiled code in
+        return numba.njit(nogil=True, inline=how)(function)
