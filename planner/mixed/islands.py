@@ -30,6 +30,8 @@ class Islands:
     groups: tuple[Cluster, ...]
     between: tuple[tuple[Trunk | None, ...], ...]
     name: str = "unlike nodes"
+    nodes: tuple[tuple[str, ...], ...] = ()
+    """Names of each group's nodes, where they are known."""
 
     def __post_init__(self) -> None:
         found, count = [], len(self.groups)

@@ -35,7 +35,12 @@ def islands_of(machines: Machines) -> Islands | None:
     trunks: list[list[Trunk | None]] = [[None] * count for _ in parts]
     for a, b in combinations(range(count), 2):
         trunks[a][b] = trunks[b][a] = _trunk(machines.topology, parts[a][1], parts[b][1], clusters[a].gpus_per_node)
-    return Islands(name=machines.groups[0].name, groups=clusters, between=tuple(tuple(row) for row in trunks))
+    return Islands(
+        name=machines.groups[0].name,
+        groups=clusters,
+        between=tuple(tuple(row) for row in trunks),
+        nodes=tuple(tuple(machines.topology.names[i] for i in nodes) for _, nodes in parts),
+    )
 
 
 def _parts(machines: Machines, group: int) -> list[tuple[Cluster, Ints]]:

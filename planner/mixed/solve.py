@@ -10,6 +10,7 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from planner.mixed.baselines import Baseline, baselines
 from planner.mixed.ground import groups_used
+from planner.mixed.hosts import hosts_in_rank_order
 from planner.mixed.islands import Islands
 from planner.mixed.search import Found, Standing, search
 from planner.plan.build import build_plan
@@ -17,6 +18,7 @@ from planner.plan.certificate import EVERY_CUT, Certificate, PartitionProof
 from planner.plan.document import Plan
 from planner.plan.ground import PlanGround
 from planner.plan.inputs import PlanOptions
+from planner.plan.mapping import with_hosts
 from planner.pricing import calibration_for
 from planner.solve import Progress, SolveOptions
 from planner.space import IllegalConfiguration
@@ -132,7 +134,7 @@ def _plan(
 ) -> Plan:
     used = [calibrations[g] for g in groups_used(best.lanes)]
     section = PlanGround.of("groups", best.ground, best.price, used)
-    return build_plan(
+    plan = build_plan(
         replace(best.ground.machines[0], name=islands.name),
         model,
         job,
@@ -149,6 +151,8 @@ def _plan(
         ),
         ground=section,
     )
+    hosts = hosts_in_rank_order(islands, best.configuration, best.lanes)
+    return plan if hosts is None else with_hosts(plan, hosts)
 
 
 def _certificate(found: Found, best: Standing, options: SolveOptions) -> Certificate:

@@ -1,11 +1,14 @@
 """Bundles laid on machines: which link carries what, share by share."""
 
+from dataclasses import replace
+
 import pytest
 
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Link
 from planner.mixed.baselines import dealt_in_order, mean_cluster, slowest_cluster
 from planner.mixed.ground import Lane, ground_of
+from planner.mixed.hosts import hosts_in_rank_order
 from planner.mixed.islands import Islands, Trunk
 from tests.machines import cluster
 from tests.planner.mixed.machines import group, islands
@@ -64,3 +67,22 @@ def test_groups_that_do_not_suit_are_refused_with_all_that_is_wrong() -> None:
         Islands.joined((cluster(2, 8), cluster(2, 4)), Trunk(link=SHARE))
     with pytest.raises(ValueError, match="2 x 2"):
         Islands(groups=(group("a", 1), group("b", 1)), between=())
+
+
+def test_hosts_come_in_the_order_of_ranks() -> None:
+    """By hand: stage 0 has a pipeline of two nodes' GPUs on b, then one of two on a; stage 1 the groups' next."""
+    where = replace(islands(group("a", 4), group("b", 4)), nodes=(("a1", "a2", "a3", "a4"), ("b1", "b2", "b3", "b4")))
+    lanes = [Lane(chain=((g, 2),), pipelines=1, microbatches=4) for g in (1, 0)]
+    found = hosts_in_rank_order(where, Configuration(tp=2, pp=2, dp=2), lanes)
+    assert found == ("b1", "b2", "a1", "a2", "b3", "b4", "a3", "a4")
+    chained = [Lane(chain=((1, 1), (0, 2)), pipelines=2, microbatches=4)]
+    assert hosts_in_rank_order(where, Configuration(pp=3, dp=2), chained) == ("b1", "b2", "a1", "a2", "a3", "a4")
+    assert hosts_in_rank_order(islands(group("a", 4), group("b", 4)), Configuration(pp=3, dp=2), chained) is None
+
+
+def test_a_node_of_ranks_apart_gives_no_order_of_hosts() -> None:
+    """Nodes of two GPUs, of which each stage has one on either group: no node holds ranks that follow one another."""
+    pairs = tuple(replace(cluster(1, 2), name=name) for name in "ab")
+    where = replace(Islands.joined(pairs, Trunk(link=SHARE)), nodes=(("a1",), ("b1",)))
+    lanes = [Lane(chain=((g, 2),), pipelines=1, microbatches=4) for g in (0, 1)]
+    assert hosts_in_rank_order(where, Configuration(pp=2, dp=2), lanes) is None
