@@ -7,7 +7,7 @@ straddle two are priced as though they did not.
 ``slowest``: every GPU and link the slowest, which any placement attains.
 
 Both look at the space of ``planner.space`` with one chunk a stage, the search's own, and are within ``NEAR`` of the
-best by their own figures.
+best by their own figures, or what ``SECONDS`` of searching found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ from planner.mixed.ground import link_between, ring_link
 from planner.mixed.islands import Islands
 from planner.solve import SolveOptions, solve
 
-NEAR = 0.01
-"""Relative gap that ends the search for a plan beside: it is for comparison."""
+NEAR, SECONDS = 0.01, 20.0
+"""Relative gap that ends the search for a plan beside, and the most seconds of it: it is for comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _solved(
         calibration=calibration,
         top_k=1,
         gap=NEAR,
-        time_limit_seconds=options.time_limit_seconds,
+        time_limit_seconds=min(SECONDS, options.time_limit_seconds or SECONDS),
     )
     plan = solve(cluster, model, job, options=own).plan
     return None if plan is None else (plan.configuration(), plan.boundaries(), plan.prediction.step_seconds)
