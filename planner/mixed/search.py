@@ -220,21 +220,26 @@ class _Run:
         members = [(one.seconds, lanes) for one in found for lanes in layouts(self.islands, bundles, one)]
         every = [*dict.fromkeys(lane for _, lanes in members for lane in lanes)]
         bounds = dict(zip(every, self._chain_bounds(index, every).tolist(), strict=True)) if every else {}
+        states = self._with_states(index, every)
         for seconds, lanes in members:
-            pipeline = max(seconds, *(bounds[lane] for lane in lanes))
-            pipeline = max(pipeline, self._with_states(index, lanes))
+            pipeline = max(seconds, *(max(bounds[lane], states[lane]) for lane in lanes))
             step = float(self.scale.step(index, pipeline))
             if step < self.value:
                 yield step, lanes
 
-    def _with_states(self, index: int, lanes: Sequence[Lane]) -> float:
-        """Seconds of pipelines and of what keeps their states equal, at the least."""
-        least = 0.0
-        for fewer, seconds in state_seconds(self.figures, self._used(index), np.array([index])):
-            for lane in lanes:
-                load = min(float(self.figures.slowness[g, index]) for g, _ in lane.chain) / len(lane.groups)
-                least = max(least, (lane.microbatches - fewer) * load + float(seconds[0]))
-        return least
+    def _with_states(self, index: int, lanes: Sequence[Lane]) -> dict[Lane, float]:
+        """Seconds of the pipelines of each and of what keeps their states equal, at the least."""
+        slowness = self.figures.slowness[:, index].tolist()
+        states = [
+            (fewer, float(seconds[0]))
+            for fewer, seconds in state_seconds(self.figures, self._used(index), np.array([index]))
+        ]
+        stages = int(self.space.columns.pp[index])
+        found = {}
+        for lane in lanes:
+            load = min(slowness[g] for g, _ in lane.chain) / stages
+            found[lane] = max((lane.microbatches - fewer) * load + seconds for fewer, seconds in states)
+        return found
 
     def _chain_bounds(self, index: int, lanes: Sequence[Lane]) -> Column:
         """[lanes]: seconds of the pipelines of each."""
