@@ -129,7 +129,7 @@ class Scale:
             most = max(calibrations[g].straggler_fraction_per_doubling for g in used)
             doublings = np.maximum(0.0, np.log2(families.columns.gpus[rows] / islands.gpus_per_node))
             slowed[rows] = 1.0 + most * doublings  # ``StepModel.straggler``
-            update[rows] = figures.update[np.ix_(used, rows)].min(axis=0)
+            update[rows] = _part(figures.update, used, rows).min(axis=0)
             overhead[rows] = max(calibrations[g].step_seconds for g in used)
         return cls(slowed, update, overhead)
 
@@ -197,7 +197,7 @@ def family_bounds(
         rows = np.flatnonzero(families.bundling == number)
         used = [g for bundle in bundling for g in bundle]
         # some bundle runs no fewer micro-batches than the mean, and must hold them
-        rows = rows[figures.fits[np.ix_(used, rows)].any(axis=0)]
+        rows = rows[_part(figures.fits, used, rows).any(axis=0)]
         if len(rows):
             found[rows] = _pipeline_bounds(islands, families, calibrations, figures, rows, job)
     return scale.step(slice(None), found)
@@ -213,19 +213,19 @@ def _pipeline_bounds(
 ) -> Column:
     bundling, columns = families.bundles(int(rows[0])), families.columns.take(rows)
     used = [g for bundle in bundling for g in bundle]
-    share = figures.forward_share[np.ix_(used, rows)].max(axis=0)
+    share = _part(figures.forward_share, used, rows).max(axis=0)
     turns = job.global_batch // columns.mbs
     times = []
     for b, bundle in enumerate(bundling):
         pipelines = families.pipelines[rows, b]
         room = np.stack([rooms(islands.groups[g].gpus, columns, pipelines) for g in bundle])
-        slowness = figures.slowness[np.ix_(bundle, rows)]
+        slowness = _part(figures.slowness, bundle, rows)
         host = min(calibrations[g].microbatch_seconds for g in bundle)
         times.append((pipelines, Ramp.of(slowness, fullest(slowness, room, columns.pp), columns.pp, share, host)))
     pipeline = times[0][1].seconds(turns / times[0][0]) if len(times) == 1 else _shared(times, turns)
     for fewer, seconds in state_seconds(figures, used, rows):
         own = [
-            (families.pipelines[rows, b], figures.slowness[np.ix_(bundle, rows)].min(axis=0))
+            (families.pipelines[rows, b], _part(figures.slowness, bundle, rows).min(axis=0))
             for b, bundle in enumerate(bundling)
         ]
         rate = sum(pipelines * columns.pp / slowness for pipelines, slowness in own)
@@ -241,7 +241,7 @@ def state_seconds(figures: Figures, used: Sequence[int], rows: Ints) -> list[tup
     pass: end_j + reduced_j + gathered_j >= (m - k) l_j + C_j with k = 1, or 2 where weights are gathered, and the
     largest is no less than the mean.
     """
-    reduce, gather = (table[np.ix_(used, rows)].min(axis=0) for table in (figures.reduce, figures.gather))
+    reduce, gather = (_part(table, used, rows).min(axis=0) for table in (figures.reduce, figures.gather))
     return [(1, reduce), (2, reduce + gather)]
 
 
@@ -300,3 +300,8 @@ def _shared(times: Sequence[tuple[Ints, Ramp]], turns: Ints) -> Column:
         enough = sum(pipelines * ramp.microbatches(middle) for pipelines, ramp in times) >= turns
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return np.asarray(low)
+
+
+def _part(table: NDArray[Any], groups: Sequence[int], rows: Ints) -> NDArray[Any]:
+    """[groups, rows] of a table [groups, families], without copying the rest."""
+    return np.asarray(table[np.asarray(groups)[:, None], rows])
