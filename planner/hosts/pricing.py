@@ -82,17 +82,6 @@ def at_best(cluster: Cluster, network: HostNetwork) -> Cluster:
     return replace(cluster, scale_out=link, topology=None)
 
 
-def ring_at_best(network: HostNetwork) -> Link:
-    """One GPU's share of the best links that rings round all hosts can have: some ring goes through the host whose best
-    partner is worst."""
-    apart = ~np.eye(len(network.bandwidth), dtype=np.bool_)
-    worst = np.max(network.bandwidth, axis=1, where=apart, initial=0.0).min()
-    return Link(
-        bytes_per_second=float(worst) / network.host_gpus,
-        latency_seconds=float(network.latency[apart].min()),
-    )
-
-
 class HostPricing(Pricing):
     """Prices of every candidate in ``columns`` with its hosts placed, on a cluster whose topology is known."""
 
@@ -100,8 +89,6 @@ class HostPricing(Pricing):
         self.network = HostNetwork.of(cluster)
         self.job, self.calibration = job, calibration
         super().__init__(at_best(cluster, self.network), model, job, calibration, columns)
-        ring = ring_at_best(self.network)
-        self.step, self.light = self.step.reducing_over(ring), self.light.reducing_over(ring)
         self.real = cluster
         self.placed: dict[int, Placed] = {}
 
