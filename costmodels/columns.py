@@ -62,14 +62,16 @@ class Columns:
         taken = {name: getattr(self, name)[chosen] for name in names}
         return Columns(**taken, levels=self.levels)
 
+    def distinct(self) -> tuple["Columns", NDArray[np.int64]]:
+        """The distinct configurations, and for each of these columns which one it is."""
+        names = (*INTEGER_FIELDS, "recompute", "vocabulary", "schedule")
+        first, index = _distinct([getattr(self, name) for name in names])
+        return self.take(first), index
+
     def shards(self) -> tuple[Shards, NDArray[np.int64]]:
         """The distinct layer shards and, for each configuration, which one it uses."""
-        key = np.zeros(len(self), dtype=np.int64)
-        for name in SHARD_FIELDS:  # one number a row, as rows of a table are slow to sort
-            values, code = np.unique(getattr(self, name), return_inverse=True)
-            key = key * len(values) + code.reshape(-1)
-        _, first, index = np.unique(key, return_index=True, return_inverse=True)
-        return Shards(**{name: getattr(self, name)[first] for name in SHARD_FIELDS}), index.reshape(-1)
+        first, index = _distinct([getattr(self, name) for name in SHARD_FIELDS])
+        return Shards(**{name: getattr(self, name)[first] for name in SHARD_FIELDS}), index
 
     @property
     def vocabulary_stages(self) -> Degree:
@@ -103,3 +105,13 @@ class Columns:
 
     def microbatches(self, global_batch: int) -> Degree:
         return global_batch // (self.dp * self.mbs)
+
+
+def _distinct(columns: Sequence[Degree]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each kind, and for every row which kind it is."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:  # one number a row, as rows of a table are slow to sort
+        values, code = np.unique(column, return_inverse=True)
+        key = key * len(values) + code.reshape(-1)
+    _, first, index = np.unique(key, return_index=True, return_inverse=True)
+    return first, index.reshape(-1)

@@ -6,17 +6,19 @@ reduced once the last of its replicas has them, so that with rows b and stages s
     step = (max_bs(end_bs + gradients_bs) + max_bs optimizer_bs + max_bs gather_bs) x straggler + overhead.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.ground import Ground, edge_between, undominated
+from costmodels.ground import Ground, PipelineRow, edge_between, undominated
 from costmodels.hardware import Link
 from costmodels.placement import order_of, stage_of_chunk
 from costmodels.price import Memory, StepPrice
@@ -67,7 +69,7 @@ class GroundModel:
             StepModel(model, machine, job, calibration, columns)
             for machine, calibration in zip(ground.machines, self.calibrations, strict=True)
         ]
-        self._steps: dict[tuple[int, Link, int], StepModel] = {}
+        self._steps: dict[tuple[int, Link, int, int], StepModel] = {}
         self.stage_of_chunk = stage_of_chunk(configuration)
 
     @cached_property
@@ -79,17 +81,42 @@ class GroundModel:
         """[pp]: the prices of each stage of a row, as though all stages stood where that one does."""
         own = self.ground.rows[row]
         return [
-            self._step(machine, link, own.microbatches)
-            for machine, link in zip(own.machines, self.ground.states, strict=True)
+            self._step(machine, link, self._domain(stage, machine), own.microbatches)
+            for stage, (machine, link) in enumerate(zip(own.machines, self.ground.states, strict=True))
         ]
 
-    def _step(self, machine: int, link: Link, microbatches: int) -> StepModel:
-        key = (machine, link, microbatches)
+    def _step(self, machine: int, link: Link, domain: int, microbatches: int) -> StepModel:
+        key = (machine, link, domain, microbatches)
         if key not in self._steps:
             alike = self._machines[machine]
-            step = alike if link == alike.cluster.scale_out else alike.reducing_over(link)
+            usual = (link, domain) == (alike.cluster.scale_out, alike.cluster.domain_gpus)
+            step = alike if usual else alike.reducing_over(link, domain)
             self._steps[key] = step.of_microbatches(microbatches).running(self.order(microbatches))
         return self._steps[key]
+
+    def _domain(self, stage: int, machine: int) -> int:
+        """Neighbouring GPUs of a machine that reduce the same gradients over NVLink: no more than hold the stage."""
+        most, width = self.ground.machines[machine].domain_gpus, self._width(stage, machine)
+        configuration = self.configuration
+        elsewhere = width < configuration.tp * configuration.cp * configuration.dp
+        return min(most, width) if elsewhere else most
+
+    def _width(self, stage: int, machine: int) -> int:
+        """GPUs of a machine that hold a stage, side by side."""
+        replicas = sum(row.replicas for row in self.ground.rows if row.machines[stage] == machine)
+        return self.configuration.tp * self.configuration.cp * replicas
+
+    def _held(self, row: PipelineRow) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first GPU of each stage and the one after its last, as far as neighbours in an NVLink domain go: one
+        stage's after the other's, and a machine's from a domain of its own on."""
+        first, end = [0], []
+        for stage, machine in enumerate(row.machines):
+            end.append(first[-1] + self._width(stage, machine))
+            later = row.machines[stage + 1] if stage + 1 < len(row.machines) else machine
+            domains = [self.ground.machines[k].domain_gpus for k in (machine, later)]
+            apart = math.lcm(*domains) if later != machine else 1
+            first.append(-(-end[-1] // apart) * apart)
+        return np.array(first[:-1], dtype=np.int64), np.array(end, dtype=np.int64)
 
     def order(self, microbatches: int) -> Order:
         return order_of(self.configuration, microbatches)
@@ -101,19 +128,20 @@ class GroundModel:
         for c, (here, there) in enumerate(zip(stage[:-1].tolist(), stage[1:].tolist(), strict=True)):
             if here != there:
                 edge = own.edges[edge_between(here, there, self.configuration.pp)]
-                found[c] = self._handed_over(own.machines[here], edge)[c]
+                found[c] = self._handed_over(own, own.machines[here], edge)[c]
         return found
 
-    def _handed_over(self, machine: int, edge: Link) -> Column:
-        if (machine, edge) not in self._handovers:
+    def _handed_over(self, row: PipelineRow, machine: int, edge: Link) -> Column:
+        key = (row.machines, machine, edge)
+        if key not in self._handovers:
             cluster = replace(self.ground.machines[machine], scale_out=edge)
-            self._handovers[machine, edge] = handover_seconds(
-                self.configuration, self.model, self.job, cluster, self.calibrations[machine]
+            self._handovers[key] = handover_seconds(
+                self.configuration, self.model, self.job, cluster, self.calibrations[machine], self._held(row)
             )
-        return self._handovers[machine, edge]
+        return self._handovers[key]
 
     @cached_property
-    def _handovers(self) -> dict[tuple[int, Link], Column]:
+    def _handovers(self) -> dict[tuple[tuple[int, ...], int, Link], Column]:
         return {}
 
     def row_step(self, row: int) -> StepModel:

@@ -314,10 +314,12 @@ class StepModel:
         other.microbatches = np.full_like(self.microbatches, microbatches)
         return other
 
-    def reducing_over(self, link: Link) -> "StepModel":
-        """The same prices, states of replicas kept equal over ``link`` between NVLink domains."""
+    def reducing_over(self, link: Link, domain_gpus: int | None = None) -> "StepModel":
+        """The same prices, states of replicas kept equal over ``link`` between NVLink domains, or between parts of
+        ``domain_gpus`` where fewer of a domain hold the same stage."""
         other = self.take(np.arange(len(self.columns)))
-        other.system = replace(self.system, cluster=replace(self.cluster, scale_out=link))
+        domain = domain_gpus or self.cluster.domain_gpus
+        other.system = replace(self.system, cluster=replace(self.cluster, scale_out=link, domain_gpus=domain))
         other.traffic = other._state_traffic(other.columns)
         return other
 
@@ -465,21 +467,31 @@ class StepModel:
         return 1.0 + self.calibration.straggler_fraction_per_doubling * doublings
 
 
-def handover_seconds(row: Configuration, model: Model, job: Job, cluster: Cluster, calibration: Calibration) -> Column:
+def handover_seconds(
+    row: Configuration,
+    model: Model,
+    job: Job,
+    cluster: Cluster,
+    calibration: Calibration,
+    held: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Column:
     """Seconds to hand one micro-batch from each chunk to the next, [pp x vp - 1].
 
     A message is cut over the tensor group (Megatron's scatter-gather): s b h / t values. Neighbours on
-    one stage send nothing.
+    one stage send nothing. ``held``: the first GPU of each stage, [pp], and the one after its last; one stage's
+    after the other's where it is None.
     """
     if row.pp == 1:
         return np.zeros(row.vp - 1)
     size = BF16_BYTES * row.mbs * job.sequence_length / row.cp * model.hidden
     stride = row.tp * row.cp * row.dp
     stage = stage_of_chunk(row)
-    here, there = stage[:-1] * stride, stage[1:] * stride
+    first = np.arange(row.pp) * stride
+    first, end = held or (first, first + stride)
     domain = cluster.domain_gpus
     # some rank of the stage sends out of its domain unless both stages lie in the same one
-    inside = (here // domain == there // domain) & ((here + stride - 1) // domain == (there + stride - 1) // domain)
+    begins, ends = first // domain, (end - 1) // domain
+    inside = (begins[stage[:-1]] == begins[stage[1:]]) & (ends[stage[:-1]] == ends[stage[1:]])
     near = collectives.send_seconds(size / row.tp, False, cluster, calibration)
     far = collectives.send_seconds(size / row.tp, True, cluster, calibration)
     regather = 0.0

@@ -275,7 +275,7 @@ def enumerate_space(
     is of partial configurations.
     """
     forbid = frozenset(forbid)
-    fixed, levels = _fixed(pins or {}, forbid)
+    fixed, levels = fixed_degrees(pins or {}, forbid)
     freed = check_allowed(allow)
     if both := sorted(freed & {*fixed}):
         raise IllegalConfiguration(f"{name} is allowed, and also pinned or forbidden" for name in both)
@@ -307,7 +307,7 @@ def enumerate_space(
     return Space(columns=columns, pruned=dict(sorted(pruned.items())))
 
 
-def _fixed(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+def fixed_degrees(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Values of the degrees that are fixed, and the level of recompute if that one is."""
     off = {"sp": 0, "zero": 0, "recompute": 0, **dict.fromkeys(NAMED, 0)}
     for names, known in ((pins, DEGREES), (forbid, FORBIDDABLE)):

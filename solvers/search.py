@@ -110,7 +110,7 @@ def _run(search: "_Search", gap: float, stop: StoppingRule, on_progress: Callabl
                 return why
             if search.step(lane) and on_progress:
                 best = search.best[0].value if search.best else np.inf
-                on_progress(Progress(best, min(best, search.open_bound()), search.evaluated))
+                on_progress(Progress(best, min(best, search.open_bound(), search.unproven), search.evaluated))
     except KeyboardInterrupt:
         return "interrupted"
 

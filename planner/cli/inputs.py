@@ -40,26 +40,28 @@ class Asked:
         sized = self.job_file is not None or None not in (self.global_batch, self.seq_len)
         return None not in (self.cluster, self.model) and sized
 
-    def load(self) -> "tuple[Machines, Model, Job]":
-        """Resolved specs, nodes of one kind; raises ``SpecError`` with everything that is wrong in any of them."""
+    def load(self, *, unlike: bool = False) -> "tuple[Machines, Model, Job]":
+        """Resolved specs, nodes of one kind or, where ``unlike`` is allowed, of several; raises ``SpecError`` with
+        everything that is wrong in any of them."""
         assert self.cluster is not None
         assert self.model is not None
         from planner.cli.pairs import parse_settings
         from planner.specs import Problems, check_job, load_job, load_model, make_job
-        from planner.specs.machines import load_alike
+        from planner.specs.machines import load_alike, load_machines
 
         settings, excluded = parse_settings(self.settings), self._excluded()
         flags = {"global_batch": self.global_batch, "sequence_length": self.seq_len, "precision": self.precision}
         fields = {**{name: value for name, value in flags.items() if value is not None}, **settings}
         problems = Problems()
         with problems.of():
-            machines = load_alike(self.cluster, exclude=excluded)
+            machines = (load_machines if unlike else load_alike)(self.cluster, exclude=excluded)
         with problems.of():
             network = load_model(self.model)
         with problems.of():
             job = make_job(**fields) if self.job_file is None else load_job(self.job_file, fields)
         problems.check()
-        check_job(job, machines.groups[0], network)
+        for group in machines.groups:
+            check_job(job, group, network)
         return machines, network, job
 
     def _excluded(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def search(
 
     def tell(state: "Progress") -> None:
         caught.bounded = state.stage != "enumerate"
-        line.show(_describe(state))
+        line.show(describe(state))
 
     try:
         with caught:
@@ -50,7 +50,7 @@ def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
         click.echo("\n".join(lines))
 
 
-def _describe(state: "Progress") -> str:
+def describe(state: "Progress") -> str:
     if state.stage == "compile":
         return COMPILING
     text = f"{state.stage}: {state.done:,} of {state.total:,} candidates"

@@ -93,7 +93,7 @@ def command(
         raise click.UsageError(f"{', '.join(both)}: allowed, and also pinned or forbidden.")
     if not asked.complete():
         raise click.UsageError("needs CLUSTER, --model, and --global-batch with --seq-len or --job FILE.")
-    machines, network, job = asked.load()
+    machines, network, job = asked.load(unlike=True)
     loads = _loads(expert_loads, network)
     check_writable(output)
     options = SolveOptions(
@@ -107,6 +107,13 @@ def command(
         skip_ratio=skip_ratio,
         calibration=calibration,
     )
+    from planner.mixed.of_spec import islands_of
+
+    islands = islands_of(machines)
+    if islands is not None:
+        from planner.cli.mixed import solve_unlike
+
+        ctx.exit(EXIT_CODES[solve_unlike(islands, asked, network, job, options, output, as_json, loads)])
     started = time.monotonic()
     outcome = solve_best_way(machines, network, job, options, loads)
     if outcome.plan is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from planner.cli.expert_groups import expert_group_lines
+from planner.cli.ground_summary import gpus_in_use, ground_lines
 from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
 from planner.cli.prediction import spread_lines
 from planner.plan.mapping import host_names
@@ -21,7 +22,15 @@ NEUTRAL = {"sp": 0, "vp": 1, "zero": 0, "ep": 1, "etp": 1, "vocabulary": "whole"
 
 def summarize(plan: "Plan") -> str:
     """Configuration, stages, times, proof and alternatives, in that order."""
-    parts = [_heading(plan), _times(plan), _stages(plan), _experts(plan), _proof(plan), _alternatives(plan)]
+    parts = [
+        _heading(plan),
+        _times(plan),
+        "\n".join(ground_lines(plan)),
+        _stages(plan),
+        _experts(plan),
+        _proof(plan),
+        _alternatives(plan),
+    ]
     return "\n\n".join(part for part in parts if part).rstrip()
 
 
@@ -34,9 +43,10 @@ def configuration_line(degrees: "Degrees") -> str:
 
 def _heading(plan: "Plan") -> str:
     cluster, job, parallel = plan.cluster(), plan.job(), plan.parallelism
+    machines = f"{cluster.gpus:,} x {cluster.gpu.name}" if plan.ground is None else gpus_in_use(plan, plan.ground)
     return "\n".join(
         [
-            f"{plan.model().name} on {cluster.name}: {cluster.gpus:,} x {cluster.gpu.name}",
+            f"{plan.model().name} on {cluster.name}: {machines}",
             f"{job.global_batch:,} sequences x {job.sequence_length:,} tokens a step, {', '.join(_job(job))}",
             "",
             f"  {configuration_line(parallel)}",

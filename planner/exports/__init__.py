@@ -25,8 +25,20 @@ def export(plan: "Plan", target: str) -> dict[str, str]:
         raise ExportRefused(target, faults)
     if plan.skip is not None and target in NO_SKIPPING:
         raise ExportRefused(target, [_skipping(plan.skip, target, len(plan.stages))])
+    if target in NO_SKIPPING and (shares := _unlike_shares(plan)):
+        why = f"ground: {NO_SKIPPING[target]} runs as many micro-batches in every pipeline; {shares}"
+        raise ExportRefused(target, [why])
     files: dict[str, str] = module.files(plan)
     return files
+
+
+def _unlike_shares(plan: "Plan") -> str:
+    """In words, where pipelines run unlike numbers of micro-batches."""
+    rows = plan.ground.rows if plan.ground is not None else ()
+    if len({row.microbatches for row in rows}) < 2:
+        return ""
+    shares = ", ".join(f"{row.replicas} x {row.microbatches}" for row in rows)
+    return f"here they share the batch unevenly: {shares}; place ranks with hostfile, slurm or device-mesh"
 
 
 def _skipping(skip: "Skip", target: str, stages: int) -> str:

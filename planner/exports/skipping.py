@@ -6,7 +6,8 @@ NO_SKIPPING = {
     "megatron": "Megatron-LM",
     "deepspeed": "DeepSpeed's PipelineModule",
 }
-"""Runtimes that cannot skip a stage, asked for by name they say so."""
+"""Runtimes that run every stage of every micro-batch and as many micro-batches in every pipeline: asked for what does
+not, they say so by name."""
 
 SKIP_TARGETS = {
     "skippipe": "schedule.json of SkipPipe's executor: partitions, paths, memory, locations, sends",

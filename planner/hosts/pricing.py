@@ -1,8 +1,8 @@
 """Prices of candidates whose hosts are yet to be placed: bounds over every order of them, values with the best found.
 
-Bounds are of a cluster whose every link is as good as the best between two hosts, states over the best ring that every
-host can be part of: no order of the hosts is below them. A candidate's value is of the cut that is best there, its
-hosts placed by ``solvers.mapping`` and priced on the ground that they make.
+Bounds are of a cluster whose every link is as good as the best between two hosts: no order of the hosts is below them.
+A candidate's value is of the cut that is best there, its hosts placed by ``solvers.mapping`` and priced on the ground
+that they make.
 """
 
 from dataclasses import dataclass, replace

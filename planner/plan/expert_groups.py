@@ -23,12 +23,15 @@ def expert_groups(plan: Plan) -> ExpertGroups | None:
     """Of a plan for a mixture of experts; None for a dense model.
 
     The ranks of an expert group stand ``etp`` apart among those of a stage, which follow each other in the order
-    tp-cp-dp-pp alone; NVLink domains of several hosts are known where hosts stand in the cluster's own order.
+    tp-cp-dp-pp alone; NVLink domains of several hosts are known where hosts stand in the cluster's own order,
+    none where nodes are unlike.
     """
     degrees, ranks, cluster = plan.parallelism, plan.ranks, plan.cluster()
     if not plan.model().is_moe:
         return None
-    known = ranks.order == "tp-cp-dp-pp" and (ranks.hosts is None or cluster.domain_gpus <= ranks.gpus_per_node)
+    alike = plan.ground is None or plan.ground.kind != "groups"
+    in_order = ranks.hosts is None or cluster.domain_gpus <= ranks.gpus_per_node
+    known = alike and in_order and ranks.order == "tp-cp-dp-pp"
     domains = int(group_shape(degrees.ep, degrees.etp, cluster.domain_gpus).domains) if known else None
     return ExpertGroups(
         ep=degrees.ep,

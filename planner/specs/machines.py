@@ -142,8 +142,8 @@ class _Resolution:
             for kind in kinds[1:]:
                 self.reporter.wrong(
                     ("node_groups", kind.groups[0]),
-                    "its hardware differs from node_groups[0]: clusters of unlike nodes are not supported; "
-                    "plan each kind of node as a cluster of its own",
+                    "its hardware differs from node_groups[0]: only plan solve takes unlike nodes; "
+                    "use it, or give each kind of node as a cluster of its own",
                 )
         domains = tuple(domain for kind in kinds for domain in kind.cluster.domains_of(kind.names))
         builder = TopologyBuilder(spec=self.spec, names=names, domains=domains, reporter=self.reporter)

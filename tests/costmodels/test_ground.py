@@ -195,6 +195,36 @@ def test_edges_lead_to_the_next_stage_and_back_to_the_first() -> None:
     assert [edge_between(a, b, 4) for a, b in ((0, 1), (2, 1), (2, 3), (3, 0))] == [0, 1, 2, 3]
 
 
+def test_pipelines_of_a_machine_of_their_own_reduce_gradients_across_machines() -> None:
+    """Two pipelines of one node each: of four GPUs a stage, all of the other stage's lie in another domain; the
+    reduction is that of a cluster whose domains hold those four alone, over the link of the stage."""
+    job = replace(JOB, gradient_overlap=False)
+    one, other = nodes(), replace(nodes(), name="other")
+    alike = tuple(PipelineRow(replicas=1, microbatches=8, machines=(k,) * 4, edges=(FAST,) * 3) for k in (0, 1))
+    ground = Ground(machines=(one, other), states=(SLOW,) * 4, rows=alike)
+    found = GroundModel(DENSE, job, TWO_BY_FOUR, ground, [CALIBRATION] * 2).pieces(0, CUT).gradient
+    apart = replace(nodes(SLOW), domain_gpus=4)
+    expected = GroundModel(DENSE, job, TWO_BY_FOUR, even_ground(apart, TWO_BY_FOUR, job), [CALIBRATION])
+    assert found.tolist() == expected.pieces(0, CUT).gradient.tolist()
+    near = GroundModel(DENSE, job, TWO_BY_FOUR, even_ground(nodes(SLOW), TWO_BY_FOUR, job), [CALIBRATION])
+    assert (found > near.pieces(0, CUT).gradient).all()
+
+
+def test_stages_of_unlike_machines_never_share_an_nvlink_domain() -> None:
+    """Stages of two GPUs: four of them share a node, unless the machine ends; then the edge is one between nodes."""
+    small = Configuration(tp=2, sp=1, pp=4)
+    one, other = nodes(), replace(nodes(), name="other")
+    row = PipelineRow(replicas=1, microbatches=16, machines=(0, 0, 0, 1), edges=(FAST,) * 3)
+    mixed = GroundModel(
+        DENSE, JOB, small, Ground(machines=(one, other), states=(FAST,) * 4, rows=(row,)), [CALIBRATION] * 2
+    ).links(0)
+    near = model_on(small, even_ground(nodes(), small, JOB)).links(0)
+    wide = replace(small, dp=4)  # a node a stage, the same message
+    far = model_on(wide, even_ground(nodes(), wide, JOB)).links(0)
+    assert mixed.tolist() == [near[0], near[1], far[2]]
+    assert far[2] > near[2]
+
+
 def test_a_row_alone_is_priced_as_in_the_whole() -> None:
     """Two rows of unlike machines and edges: each as ``GroundModel`` prices it, where no other's update is longer."""
     half = replace(H100, name="half", peak_flops={k: v / 2 for k, v in H100.peak_flops.items()})

@@ -112,6 +112,13 @@ def test_an_interrupt_returns_what_was_found(where: str) -> None:
     assert result.lower_bound == {"evaluate": 13, "refine": 64.5}[where]
 
 
+def test_progress_counts_what_evaluated_candidates_are_at_least() -> None:
+    told: list[Progress] = []
+    found = [Evaluated(5.0, 3.0), Evaluated(9.0, 9.0)]
+    best_first([1, 4], None, lambda i: found[i], on_progress=told.append)
+    assert [one.lower_bound for one in told] == [3.0, 3.0]
+
+
 def test_progress_is_told() -> None:
     told: list[Progress] = []
     values = [5.0, 3.0]

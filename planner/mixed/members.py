@@ -1,0 +1,123 @@
+"""The members of a family: stages on each group, the order of groups along the pipeline, and shares of the batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise, permutations, product
+
+import numpy as np
+
+from planner.mixed.bounds import Ramp
+from planner.mixed.ground import Lane
+from planner.mixed.islands import Islands
+
+MOST_MEMBERS = 20_000
+"""Of one family, by their own bounds; what is beyond leaves a gap."""
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One bundle of a family. ``room``: stages each of its ``groups`` holds at the most; ``slowness``: w_k of each;
+    ``forward_share``, ``host``: as ``planner.mixed.bounds`` has them."""
+
+    groups: tuple[int, ...]
+    room: tuple[int, ...]
+    pipelines: int
+    slowness: tuple[float, ...]
+    forward_share: float
+    host: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Members that differ in the order of groups alone. ``seconds``: a bound on their pipelines; ``held``: stages on
+    each group of each bundle; ``shares``: micro-batches of a pipeline of each."""
+
+    seconds: float
+    held: tuple[tuple[int, ...], ...]
+    shares: tuple[int, ...]
+
+
+def staged(bundles: Sequence[Bundle], stages: int, turns: int, limit: float) -> tuple[list[Staged], bool]:
+    """All whose pipelines may end before ``limit`` seconds, the least bound first, ``turns`` micro-batches shared among
+    all pipelines; and whether that is all, or they are too many."""
+    everything = _staged(bundles, stages, turns, limit)
+    found = list(islice(everything, MOST_MEMBERS))
+    complete = next(everything, None) is None
+    return sorted(found, key=lambda one: one.seconds), complete
+
+
+def _staged(bundles: Sequence[Bundle], stages: int, turns: int, limit: float) -> Iterator[Staged]:
+    pipelines = [bundle.pipelines for bundle in bundles]
+    for chosen in product(*([*_stagings(bundle, stages)] for bundle in bundles)):
+        ramps = [ramp for _, ramp in chosen]
+        most = [_most(ramp, limit, turns) for ramp in ramps]
+        for shares in _shares(pipelines, most, turns):
+            seconds = max(ramp.seconds(np.array(m)).item() for ramp, m in zip(ramps, shares, strict=True))
+            if seconds < limit:
+                yield Staged(seconds=seconds, held=tuple(held for held, _ in chosen), shares=shares)
+
+
+def _most(ramp: Ramp, limit: float, turns: int) -> int:
+    """Micro-batches that may end before ``limit`` seconds."""
+    if limit == float("inf"):
+        return turns
+    return max(0, int(ramp.microbatches(np.array(limit)).item() * (1 + ROUNDING) + ROUNDING))
+
+
+def _stagings(bundle: Bundle, stages: int) -> Iterator[tuple[tuple[int, ...], Ramp]]:
+    """Stages on each group, one at least and no more than it has room for, ``stages`` in all."""
+    own = np.array(bundle.slowness)[:, None]
+    for held in _compositions(bundle.room, stages):
+        ramp = Ramp.of(own, np.array(held)[:, None], np.array([stages]), np.array([bundle.forward_share]), bundle.host)
+        yield held, ramp
+
+
+def _compositions(room: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
+    if len(room) == 1:
+        if 1 <= total <= room[0]:
+            yield (total,)
+        return
+    rest = room[1:]
+    for first in range(max(1, total - sum(rest)), min(room[0], total - len(rest)) + 1):
+        for others in _compositions(rest, total - first):
+            yield (first, *others)
+
+
+def _shares(pipelines: Sequence[int], most: Sequence[int], turns: int) -> Iterator[tuple[int, ...]]:
+    """Micro-batches of a pipeline of each bundle, at least one and at most ``most``, ``turns`` in all."""
+    own, limit = pipelines[0], most[0]
+    if len(pipelines) == 1:
+        if turns % own == 0 and 1 <= turns // own <= limit:
+            yield (turns // own,)
+        return
+    others = sum(d * m for d, m in zip(pipelines[1:], most[1:], strict=True))
+    least = max(1, -(-(turns - others) // own))
+    for share in range(least, min(limit, (turns - sum(pipelines[1:])) // own) + 1):
+        for rest in _shares(pipelines[1:], most[1:], turns - share * own):
+            yield (share, *rest)
+
+
+def layouts(islands: Islands, bundles: Sequence[Bundle], one: Staged) -> Iterator[tuple[Lane, ...]]:
+    """Its members: every order of each bundle's groups; chains that differ in interchangeable groups alone stand for
+    one another."""
+    chains = [
+        _chains(islands, tuple(zip(b.groups, held, strict=True))) for b, held in zip(bundles, one.held, strict=True)
+    ]
+    for chosen in product(*chains):
+        yield tuple(
+            Lane(chain=chain, pipelines=bundle.pipelines, microbatches=share)
+            for chain, bundle, share in zip(chosen, bundles, one.shares, strict=True)
+        )
+
+
+def _chains(islands: Islands, held: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], ...]]:
+    kinds, seen, found = islands.kinds(), set(), []
+    for chain in permutations(held):
+        trunks = tuple(repr(islands.trunk(a, b)) for (a, _), (b, _) in pairwise(chain))
+        key = tuple((kinds[group], stages) for group, stages in chain), trunks
+        if key not in seen:
+            seen.add(key)
+            found.append(chain)
+    return found
