@@ -17,6 +17,7 @@ from solvers.mapping.grid import grid_of
 from solvers.mapping.kernels import terms, value
 from solvers.mapping.problem import Floats, GridProblem, Order
 from solvers.mapping.starts import linked, starts
+from solvers.mapping.tables import empty_tables, fill
 from solvers.solution import Stop
 from solvers.stop import StoppingRule
 
@@ -30,8 +31,8 @@ SMALL = 64
 HOT, HOT_AGAIN, COLD = 0.03, 3e-4, 1e-5
 """Shares of the value: temperatures to begin hot with, to begin a start or the best so far with, and to end with."""
 
-SLICE, SLICE_WHOLE = 20_000, 500
-"""Moves between two looks at the stopping rule; the second where every order is priced as a whole."""
+SLICE = 20_000
+"""Moves between two looks at the stopping rule."""
 
 
 def effort(places: int) -> tuple[int, int]:
@@ -50,6 +51,7 @@ class LocalSearch:
         self.fixed = np.full((problem.rows, problem.columns), -1, dtype=np.int64)
         for place, host in problem.fixed.items():
             self.fixed[place] = host
+        self.tables = [empty_tables(self.grid, problem.rows) for _ in range(WORKERS)]
         self.line, smooth = linked(problem, self.grid)
         self.begun = self._starts(smooth)
         self.best = self.begun[0].copy()
@@ -118,20 +120,21 @@ class LocalSearch:
         cold = COLD * self.best_value
         if not 0 < cold < hot:
             return None
-        whole = bool(self.problem.shared) or self.problem.blocks is not None
-        slices = max(1, count // (SLICE_WHOLE if whole else SLICE))
+        slices = max(1, count // SLICE)
         moves = max(1, count // slices)
         ratio = (cold / hot) ** (1.0 / slices)
         randoms = generator.spawn(len(states))
+        for order, room in zip(states, self.tables, strict=False):
+            fill(self.grid, order, room)
         with ThreadPoolExecutor(len(states)) as pool:
             for k in range(slices):
                 warm = hot * ratio**k
                 best = [order.copy() for order in states]
                 jobs = [
                     pool.submit(
-                        anneal, self.grid, order, self.fixed, self.line, moves, warm, warm * ratio, random, kept
+                        anneal, self.grid, order, room, self.fixed, self.line, moves, warm, warm * ratio, random, kept
                     )
-                    for order, kept, random in zip(states, best, randoms, strict=True)
+                    for order, room, kept, random in zip(states, self.tables, best, randoms, strict=False)
                 ]
                 for job, kept in zip(jobs, best, strict=True):
                     self._keep(kept, job.result())
