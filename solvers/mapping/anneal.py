@@ -189,6 +189,7 @@ def _anneal(
     tables: Tables,
     fixed: Ints,
     line: Ints,
+    group: Ints,
     iterations: int,
     hot: float,
     cold: float,
@@ -198,7 +199,8 @@ def _anneal(
     """Anneals ``order`` [rows, columns] in place, writes the best to ``best``, returns its value.
 
     ``tables``: its costs (``fill``), and then those of what it became. ``fixed`` [rows, columns]: the host that has to
-    be there, or -1. ``line``: usable hosts, near ones side by side. The temperature goes from ``hot`` to ``cold``
+    be there, or -1. ``line``: usable hosts, near ones side by side. ``group`` [hosts]: a host is followed by one of
+    its group only. The temperature goes from ``hot`` to ``cold``
     seconds, geometrically.
     """
     n, p = order.shape
@@ -225,8 +227,9 @@ def _anneal(
         size = propose(kind, order, place_of, line, rank, worst, random, cells, hosts)
         allowed = size > 0
         for k in range(size):
-            must = fixed[cells[k] // p, cells[k] % p]
-            allowed = allowed and (must < 0 or must == hosts[k])
+            r, c = cells[k] // p, cells[k] % p
+            allowed = allowed and (fixed[r, c] < 0 or fixed[r, c] == hosts[k])
+            allowed = allowed and group[order[r, c]] == group[hosts[k]]
         if not allowed:
             continue
         for k in range(size):

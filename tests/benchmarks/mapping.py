@@ -87,8 +87,7 @@ def with_uplinks(problem: GridProblem, leaf: int, bytes_per_second: float) -> Gr
     """All that leaves a leaf shares its uplink."""
     from solvers.mapping.grid import grid_of
 
-    line, _ = linked(problem, grid_of(problem))
-    groups = line.reshape(-1, leaf).tolist()
+    groups = linked(problem, grid_of(problem)).line.reshape(-1, leaf).tolist()
     uplinks = tuple(SharedLink(members=tuple(members), bytes_per_second=bytes_per_second) for members in groups)
     return replace(problem, shared=uplinks)
 

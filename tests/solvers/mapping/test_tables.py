@@ -33,12 +33,15 @@ def check(problem: GridProblem, moves: int, seed: int) -> None:
     grid, order = grid_of(problem), problem.default_order()
     tables, best = empty_tables(grid, problem.rows), np.empty_like(order)
     fixed = np.full(order.shape, -1, dtype=np.int64)
+    alike = np.zeros(problem.hosts, dtype=np.int64)
     fill(grid, order, tables)
     filled = evaluate(problem, order)
     assert tables.row == pytest.approx(filled.rows)
     assert tables.column == pytest.approx([column or 0.0 for column in filled.columns])
     hot = 0.1 * filled.value
-    found = anneal(grid, order, tables, fixed, problem.usable, moves, hot, hot, np.random.default_rng(seed), best)
+    found = anneal(
+        grid, order, tables, fixed, problem.usable, alike, moves, hot, hot, np.random.default_rng(seed), best
+    )
     now = evaluate(problem, order)
     assert tables.row == pytest.approx(now.rows)
     assert tables.column == pytest.approx([column or 0.0 for column in now.columns])
