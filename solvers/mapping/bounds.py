@@ -162,18 +162,16 @@ def combined_bound(
     """
     if problem.rows == 1 or near is None or not grid.counted.any():
         return 0.0
-    cost, offset = _link_costs(problem, grid, inverse)
+    cost, _ = _link_costs(problem, grid, inverse)
     every = np.unique(cost[~np.eye(len(cost), dtype=bool)])
-    every = every[np.searchsorted(every, column * (1 - 1e-12)) :]  # below, no columns are possible
+    every = every[max(0, np.searchsorted(every, column * (1 + 1e-12)) - 1) :]  # from the last that ``column`` allows
 
     def rows(k: int) -> float:
         return max(row, _rows_around(problem, grid, inverse, near, _rings(cost <= every[k], problem.rows)))
 
     def columns(k: int) -> float:
-        return max(float(every[k]), offset)
+        return max(float(every[k]), column)
 
-    if len(every) == 0:
-        return 0.0
     first, last = rows(0), rows(len(every) - 1)
     best = min(first + columns(0), last + columns(len(every) - 1))
     stretches = [(last + columns(min(1, len(every) - 1)), 0, first, len(every) - 1, last)]

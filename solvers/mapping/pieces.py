@@ -5,10 +5,14 @@ pieces, maximal stretches inside a component, and has one edge dearer than t les
 
     any row:   ceil(p / q) pieces at least
     the mean:  a piece is part of one row and of one component, so there are at least sum over C of ceil(|C| / p)
-               (with s spare hosts: after leaving out the s that save most)
+               (with s spare hosts: after leaving out the s that save most). Without spare hosts, a graph joins every
+               row to the components it has pieces in: n + |C| nodes, so n + |C| pieces less one for each part of it.
+               A part has x rows with x p hosts in whole components: where d divides the size of every component, d
+               divides x p, and there are at most n gcd(d, p) / d parts
     anchored:  where one column is known to lie inside a component B, every row has a piece in B. With a(r) places of
                row r in B, 1 <= a(r), sum of a(r) <= |B|, there are n + sum over r of ceil((p - a(r)) / q) pieces at
-               least
+               least. Without spare hosts, where d divides p and every component: a part of the graph without B has
+               rows with a multiple of d in B, as each row all inside B has, so there are 2 n + |C| - 1 - |B| / d
 
 and the cost of a row is the integral over t of its edges dearer than t. All hold for any matrix; components change only
 at the heights of its single linkage.
@@ -16,6 +20,7 @@ at the heights of its single linkage.
 
 from collections import Counter
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, single
@@ -27,14 +32,17 @@ from solvers.mapping.problem import Floats, Ints
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Stretches of thresholds, ascending, between which components stay as they are: from ``low`` up to ``high``
-    seconds; ``largest`` component; edges of ``any_row`` and of the ``mean`` row that are dearer. ``tree``: the linkage.
+    seconds; ``count`` of components, the ``largest``, what their sizes are multiples of (``divisor``, 0 where hosts are
+    spare); edges of ``any_row`` and of the ``mean`` row that are dearer. ``tree``: the linkage.
     """
 
     rows: int
     columns: int
     low: Floats
     high: Floats
+    count: Ints
     largest: Ints
+    divisor: Ints
     any_row: Floats
     mean: Floats
     tree: Floats
@@ -63,9 +71,12 @@ class Levels:
             if pairs.shape[1] > len(np.unique(pairs[0])):  # a group in several components
                 continue
             roomy = np.bincount(component[inside]) >= n
-            anchor = np.bincount(component)[: len(roomy)][roomy].max(initial=0)
+            anchor = int(np.bincount(component)[: len(roomy)][roomy].max(initial=0))
             if anchor:
-                edges = -(-anchored_pieces(n, p, int(anchor), int(self.largest[level])) // n) - 1
+                pieces, divisor = anchored_pieces(n, p, anchor, int(self.largest[level])), int(self.divisor[level])
+                if divisor and p % divisor == 0:
+                    pieces = max(pieces, 2 * n + int(self.count[level]) - 1 - anchor // divisor)
+                edges = -(-pieces // n) - 1
                 found = max(found, self._with(float(edges), level))
         return found
 
@@ -84,13 +95,16 @@ def levels(cost: Floats, rows: int, columns: int) -> Levels:
     hosts = len(cost)
     tree = single(squareform(cost, checks=False))
     members = np.concatenate([np.ones(hosts, dtype=np.int64), tree[:, 3].astype(np.int64)])
-    sizes, largest = Counter({1: hosts}), 1
+    sizes, largest, spare = Counter({1: hosts}), 1, hosts - rows * columns
     bounds, found = [0.0], []
     for k in range(len(tree) + 1):
         if k == len(tree) or tree[k, 2] > bounds[-1]:
             most = min(columns - 1, -(-columns // largest) - 1)
-            pieces = least_pieces(sizes, columns, hosts - rows * columns)
-            found.append((largest, most, pieces / rows - 1))
+            pieces, divisor = least_pieces(sizes, columns, spare), 0
+            if spare == 0:
+                divisor = gcd(*(size for size, count in sizes.items() if count))
+                pieces = max(pieces, rows + hosts - k - rows * gcd(divisor, columns) // divisor)
+            found.append((hosts - k, largest, divisor, most, pieces / rows - 1))
             if k == len(tree):
                 break
             bounds.append(float(tree[k, 2]))
@@ -105,9 +119,11 @@ def levels(cost: Floats, rows: int, columns: int) -> Levels:
         columns=columns,
         low=np.array(bounds),
         high=np.array(high),
-        largest=of_level[:, 0].astype(np.int64),
-        any_row=of_level[:, 1],
-        mean=np.maximum(of_level[:, 1], of_level[:, 2]),
+        count=of_level[:, 0].astype(np.int64),
+        largest=of_level[:, 1].astype(np.int64),
+        divisor=of_level[:, 2].astype(np.int64),
+        any_row=of_level[:, 3],
+        mean=np.maximum(of_level[:, 3], of_level[:, 4]),
         tree=tree,
     )
 

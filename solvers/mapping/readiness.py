@@ -5,6 +5,8 @@ from functools import cache
 
 import numpy as np
 
+from solvers.mapping.grid import grid_of
+from solvers.mapping.kernels import terms
 from solvers.mapping.pipette import pipette_annealing
 from solvers.mapping.places import PlaceSearch
 from solvers.mapping.problem import training_grid
@@ -37,6 +39,7 @@ def _once() -> None:
     best_ring(ring)
     LocalSearch(grid, seed=0).run(MaxEvaluations(1), lambda value: None)
     order = grid.default_order()
+    terms(grid_of(grid), order, np.empty(grid.rows), np.empty(grid.columns))
     for search in (RowSearch, PlaceSearch):
         search(grid, order, 1.0, (0.0, 0.0)).run(1)
     pipette_annealing(grid, seed=0, steps=1)

@@ -9,7 +9,7 @@ assignment. Rounds are the same for the same problem and seed; what ends them ea
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -142,11 +142,25 @@ class LocalSearch:
         with ThreadPoolExecutor(len(states)) as pool:
             for k in range(slices):
                 best = [order.copy() for order in states]
-                jobs = []
+                jobs: list[Future[float]] = []
                 for w, order in enumerate(states):
                     warm = scale * hot[w] * ratios[w] ** k
-                    places = (self.fixed, self.line, group, moves, warm, warm * ratios[w], randoms[w], best[w])
-                    jobs.append(pool.submit(anneal, self.grid, order, self.tables[w], *places))
+                    jobs.append(
+                        pool.submit(
+                            anneal,
+                            self.grid,
+                            order,
+                            self.tables[w],
+                            self.fixed,
+                            self.line,
+                            group,
+                            moves,
+                            warm,
+                            warm * ratios[w],
+                            randoms[w],
+                            best[w],
+                        )
+                    )
                 for job, kept in zip(jobs, best, strict=True):
                     self._keep(kept, job.result())
                 self.moves += moves * len(states)
