@@ -81,6 +81,8 @@ def large() -> None:
             show(f"leaf {leaf}, {stages} stages, {objective}", problem, 50)
             if objective == "step" and (leaf, stages) == (32, 16):
                 show("the same, uplinks of 400 GB/s", with_uplinks(problem, leaf, 400e9), 50)
+                slower = np.random.default_rng(5).uniform(0.9, 1.0, problem.bandwidth.shape)
+                show("the same, no two links alike", replace(problem, bandwidth=problem.bandwidth * slower), 50)
 
 
 def with_uplinks(problem: GridProblem, leaf: int, bytes_per_second: float) -> GridProblem:
