@@ -63,6 +63,12 @@ def test_search_avoids_slow_links() -> None:
     assert solution.value < 0.5 * evaluate(given, given.default_order()).value
 
 
+def test_slow_links_are_avoided_without_leaving_the_leaf() -> None:
+    """Every row fills a leaf of 16, where one link in ten is slow, and so is one in ten between leaves."""
+    solution = solve_mapping(cluster(1024, 16, 64, 16, degraded=0.1), stop=MaxEvaluations(1_000_000))
+    assert (solution.status, solution.stop) == ("optimal", "gap")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_slower_links_never_lower_the_bound_or_the_optimum(seed: int) -> None:
     generator = np.random.default_rng(seed)
