@@ -30,6 +30,7 @@ from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.skip_pins import skip_pins
 from planner.space import IllegalConfiguration, Space, enumerate_space
+from solvers.mapping.readiness import ready
 from solvers.search import Progress as SearchProgress
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -75,8 +76,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """``stage`` is enumerate, bound or search, or compile where skipped stages need it; counts of candidates handled so
-    far."""
+    """``stage`` is enumerate, bound or search, or compile where hosts to place or skipped stages need it; counts of
+    candidates handled so far."""
 
     stage: Literal["enumerate", "bound", "search", "compile"]
     done: int
@@ -103,8 +104,11 @@ def solve(
     stand beside the job's ``expert_imbalance``, and where ``skip_ratio`` is asked of a pipeline that cannot skip. A
     keyboard interrupt or the time limit ends the search with the best plan so far and its gap.
     """
-    started = time.monotonic()
     tell = progress or (lambda _: None)
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        ready(lambda: tell(Progress(stage="compile", done=0, total=0)))
+    started = time.monotonic()
     calibration = calibration_for(cluster, job, options.calibration)
     if expert_loads is not None:
         check_loads(model, job, expert_loads)
