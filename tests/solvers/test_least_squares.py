@@ -51,7 +51,7 @@ def test_small_residuals_of_a_line_are_solved_by_the_normal_equations(seed: int,
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_point_of_a_fine_grid_around_it_is_better_by_what_measurements_can_tell(seed: int) -> None:
-    """f counts squares of the noise: a unit is a standard error, of which the search may leave half in a flat valley."""
+    """f counts squares of the noise: a unit is a standard error; in a flat valley the search may leave half of one."""
     rng = np.random.default_rng(seed)
     t, noise = np.linspace(0, 1, 9), rng.normal(size=9)
     noise[rng.integers(9)] += 30  # an outlier
