@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.exit_codes import EXIT_CODES
+from planner.cli.solver_options import solver_options
 from planner.exports.experts.targets import EXPERT_TARGETS
 
 if TYPE_CHECKING:
@@ -22,16 +23,13 @@ LISTED = "\n".join(f"  {name}: {target.summary}" for name, target in EXPERT_TARG
     f"runtime cannot express. Ctrl-C ends the search with the best so far.\n\nFormats of --export:\n\n\b\n{LISTED}",
 )
 @click.argument("problem", type=click.Path(path_type=Path))
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="Search for S seconds; without it every solver ends after its usual effort.",
+@solver_options(
+    "placement",
+    seconds=None,
+    limit="Search for S seconds; without it every solver ends after its usual effort.",
+    output="Write the JSON, or the export.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the solvers' random choices.")
-@click.option("--json", "as_json", is_flag=True, help="Print the placement as JSON instead of the summary.")
 @click.option("--export", "target", type=click.Choice(list(EXPERT_TARGETS)), help="Write -o for this runtime.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON, or the export.")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -7,6 +7,7 @@ import click
 
 from planner.cli.exit_codes import EXIT_CODES
 from planner.cli.inputs import check_writable
+from planner.cli.solver_options import solver_options
 
 if TYPE_CHECKING:
     from planner.mapping_problem import MappingProblem
@@ -15,17 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Which host takes which stage of which pipeline, from one small file.")
 @click.argument("problem", type=click.Path(path_type=Path))
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Stop after S seconds with the best so far.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the solver's random choices.")
-@click.option("--json", "as_json", is_flag=True, help="Print the order as JSON instead of the summary.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON here.")
+@solver_options("order")
 @click.pass_context
 def command(
     ctx: click.Context, problem: Path, time_limit: float, seed: int, as_json: bool, output: Path | None

@@ -7,6 +7,7 @@ import click
 
 from planner.cli.exit_codes import EXIT_CODES
 from planner.cli.inputs import check_writable
+from planner.cli.solver_options import solver_options
 
 if TYPE_CHECKING:
     from planner.pipeline import Pipeline
@@ -18,17 +19,7 @@ NAMES = ("best", "gpipe", "1f1b", "interleaved-1f1b", "zb-h1", "zb-h2", "zb-v", 
 @click.command(short_help="The best schedule of one pipeline, from its own small file.")
 @click.argument("problem", type=click.Path(path_type=Path))
 @click.option("--schedule", "wanted", type=click.Choice(NAMES), help="Before the file's own; best by default.")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Stop after S seconds with the best so far.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the solver's random choices.")
-@click.option("--json", "as_json", is_flag=True, help="Print the schedule as JSON instead of the summary.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON here.")
+@solver_options("schedule")
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="Write a Chrome trace here (Perfetto).")
 @click.pass_context
 def command(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.exit_codes import EXIT_CODES
+from planner.cli.solver_options import solver_options
 from planner.exports.skipping import SKIP_TARGETS
 
 if TYPE_CHECKING:
@@ -37,18 +38,8 @@ LISTED = "\n".join(f"  {name}: {summary}" for name, summary in SKIP_TARGETS.item
 @click.option("--survive-one-failure", is_flag=True, help="Re-plan after the loss of every node, and report the worst.")
 @click.option("--curve", is_flag=True, help="Also the makespan for every skip ratio from 0 to 50 %.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the curve here (FILE.svg).")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Stop after S seconds with the best so far.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the solver's random choices.")
-@click.option("--json", "as_json", is_flag=True, help="Print the schedule as JSON instead of the summary.")
+@solver_options("schedule", output="Write the JSON, or the export.")
 @click.option("--export", "target", type=click.Choice(list(SKIP_TARGETS)), help="Write -o for this runtime.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON, or the export.")
 @click.pass_context
 def command(
     ctx: click.Context,
