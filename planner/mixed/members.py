@@ -99,25 +99,31 @@ def _shares(pipelines: Sequence[int], most: Sequence[int], turns: int) -> Iterat
             yield (share, *rest)
 
 
-def layouts(islands: Islands, bundles: Sequence[Bundle], one: Staged) -> Iterator[tuple[Lane, ...]]:
-    """Its members: every order of each bundle's groups; chains that differ in interchangeable groups alone stand for
-    one another."""
-    chains = [
-        _chains(islands, tuple(zip(b.groups, held, strict=True))) for b, held in zip(bundles, one.held, strict=True)
-    ]
-    for chosen in product(*chains):
-        yield tuple(
-            Lane(chain=chain, pipelines=bundle.pipelines, microbatches=share)
-            for chain, bundle, share in zip(chosen, bundles, one.shares, strict=True)
-        )
+class Orders:
+    """Orders of groups along a pipeline; of those that differ in interchangeable groups alone the first."""
 
+    def __init__(self, islands: Islands) -> None:
+        count = range(len(islands.groups))
+        self.kinds = islands.kinds()
+        shown = [repr(islands.between[a][b]) for a in count for b in count]
+        self.trunks = [[shown.index(repr(islands.between[a][b])) for b in count] for a in count]
 
-def _chains(islands: Islands, held: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], ...]]:
-    kinds, seen, found = islands.kinds(), set(), []
-    for chain in permutations(held):
-        trunks = tuple(repr(islands.trunk(a, b)) for (a, _), (b, _) in pairwise(chain))
-        key = tuple((kinds[group], stages) for group, stages in chain), trunks
-        if key not in seen:
-            seen.add(key)
-            found.append(chain)
-    return found
+    def layouts(self, bundles: Sequence[Bundle], one: Staged) -> Iterator[tuple[Lane, ...]]:
+        """The members of a family that ``one`` stands for: every order of each bundle's groups."""
+        lanes = [
+            [Lane(chain=chain, pipelines=bundle.pipelines, microbatches=share) for chain in self._chains(bundle, held)]
+            for bundle, held, share in zip(bundles, one.held, one.shares, strict=True)
+        ]
+        yield from product(*lanes)
+
+    def _chains(self, bundle: Bundle, held: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:
+        seen, found = set(), []
+        for chain in permutations(zip(bundle.groups, held, strict=True)):
+            key = (
+                tuple((self.kinds[group], stages) for group, stages in chain),
+                tuple(self.trunks[a][b] for (a, _), (b, _) in pairwise(chain)),
+            )
+            if key not in seen:
+                seen.add(key)
+                found.append(chain)
+        return found

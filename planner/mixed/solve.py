@@ -9,18 +9,18 @@ from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from planner.mixed.baselines import Baseline, baselines
-from planner.mixed.ground import groups_used
+from planner.mixed.ground import Lane, groups_used
 from planner.mixed.hosts import hosts_in_rank_order
 from planner.mixed.islands import Islands
 from planner.mixed.search import Found, Standing, search
 from planner.plan.build import build_plan
-from planner.plan.certificate import EVERY_CUT, Certificate, PartitionProof
+from planner.plan.certificate import EVERY_CUT, Alternative, Certificate, PartitionProof
 from planner.plan.document import Plan
 from planner.plan.ground import PlanGround
 from planner.plan.inputs import PlanOptions
 from planner.plan.mapping import with_hosts
 from planner.pricing import calibration_for
-from planner.solve import Progress, SolveOptions
+from planner.solve import Progress, SolveOptions, why_slower
 from planner.space import IllegalConfiguration
 from solvers.search import Progress as SearchProgress
 from solvers.stop import MaxSeconds, NoLimit
@@ -75,6 +75,7 @@ def solve_mixed(
         gap=options.gap,
         stop=NoLimit() if limit is None else MaxSeconds(limit),
         on_progress=_teller(progress),
+        keep=options.top_k,
     )
     seconds = time.monotonic() - started
     if found.best is None:
@@ -171,4 +172,23 @@ def _certificate(found: Found, best: Standing, options: SolveOptions) -> Certifi
         infeasible=counts["infeasible"] + counts["impossible"],
         cut_by_bound=counts["cut"] if done else 0,
         pruned=found.pruned,
+        alternatives=[
+            Alternative.of(
+                other.configuration,
+                other.boundaries,
+                step_seconds=other.seconds,
+                peak_memory_bytes=other.price.step.peak_bytes,
+                best_seconds=best.seconds,
+                reason=f"{why_slower(best.price.step, other.price.step)}; {_where(other.lanes)}",
+            )
+            for other in found.others
+        ],
+    )
+
+
+def _where(lanes: Sequence[Lane]) -> str:
+    """Stages by group, as groups are numbered."""
+    return " | ".join(
+        f"{lane.pipelines} x ({' -> '.join(f'{stages} on group {group}' for group, stages in lane.chain)})"
+        for lane in lanes
     )
