@@ -1,7 +1,7 @@
 """What no member of a family is below: bounds on many families at once.
 
-Item t of the chain takes at least w_k s_t on a machine of group k, with s_t its share of the chain on some machine of
-the job (sum of s_t = 1). Let stage j stand on group k(j) and hold the share x_j: its load is l_j >= w_k(j) x_j. With m
+Item t of the chain takes at least w_k s_t on a machine of group k, with s_t its share of the chain (sum of s_t = 1,
+``shares_of``). Let stage j stand on group k(j) and hold the share x_j: its load is l_j >= w_k(j) x_j. With m
 micro-batches, p stages and F_j <= f l_j, any cut under 1F1B obeys (``planner.coarse``)
 
     (a) T >= sum_{i<j} l_i + m l_j,      (b) T >= S + (m-1) l_j - (p-1-j) F_j,      S = sum of all l.
@@ -78,8 +78,7 @@ class Figures:
         steps = [
             StepModel(model, group, job, own, distinct) for group, own in zip(islands.groups, calibrations, strict=True)
         ]
-        load = _batched(_load, steps[0])
-        share = load / (steps[0].chain.counts.astype(np.float64) @ load)
+        share = shares_of(steps[0], [_batched(_load, step) for step in steps])
         shape = (len(islands.groups), len(families))
         found: dict[str, NDArray[Any]] = {name: np.zeros(shape) for name in OF_GROUPS}
         found["fits"] = np.zeros(shape, dtype=np.bool_)
@@ -193,6 +192,16 @@ def _of_group(step: StepModel, share: Column) -> dict[str, NDArray[Any]]:
         "last": counts[behind:] @ state[behind:] + step.logit_bytes,
         "states": states / stages,
     }
+
+
+def shares_of(step: StepModel, loads: Sequence[Column]) -> Column:
+    """s [types, configurations]: of the type of layer that most are of, and of every other what it takes in comparison
+    on the group where that is least, so that layers are what every group's w goes by."""
+    counts = step.chain.counts.astype(np.float64)
+    kinds = np.unique(step.model.layers) + 1
+    most = kinds[np.argmax(counts[kinds])]
+    share = np.minimum.reduce([load / load[most] for load in loads])
+    return np.asarray(share / (counts @ share))
 
 
 def slowness_of(step: StepModel, share: Column) -> tuple[Column, Column]:

@@ -1,7 +1,8 @@
 """What no cut of the chain over given rows of machines is below, memory and states included: many at once.
 
 Stage j of pipeline b has the chain's slowness w_bj (``planner.mixed.bounds``) and room for c_bj decoder layers; its
-share of the chain is x_j, the same in all pipelines b side by side, its load l_bj >= w_bj x_j. Under 1F1B with m_b
+share of the chain is x_j, the same in all pipelines b side by side, its load l_bj >= w_bj x_j + o_bj, of which the
+host takes o_bj. Under 1F1B with m_b
 micro-batches and p stages (``planner.coarse``), for every b (left out where it goes without saying)
 
     T >= m l_j,      T >= S + 2 C + (m-1) l_j - min(p-1-j, m-1) f l_j,      S = sum of all l, C of all links,
@@ -10,8 +11,8 @@ micro-batches and p stages (``planner.coarse``), for every b (left out where it 
 at most p-j micro-batches are in flight from stage j on (``costmodels.timeline.bounds``). Where a layer's states take
 r_j seconds (``planner.mixed.state_bound``), of n_j layers, h as there,
 
-    T >= C - C_j + (m - h) l_j + n_j r_j,
-    T >= S - h l_0 + 2 C + (m-1) l_j - min(p-1-j, m-1) f l_j + n_0 r_0      for j > 0: stage 0 ends last.
+    T >= C - C_j + m l_j - h w_j x_j + n_j r_j,
+    T >= S - h w_0 x_0 + 2 C + (m-1) l_j - min(p-1-j, m-1) f l_j + n_0 r_0      for j > 0: stage 0 ends last.
 
 A guess T therefore limits every share: to the layers that fit, and to what each of these leaves of T, S at least what
 the shares take where the fastest machines hold as much as they may, and n_0 what the other stages have no room for. T
@@ -49,14 +50,15 @@ def chain_seconds(
     states: Column,
     forward_share: float,
     hidden: float,
-    host: float,
+    host: Column,
     shares: Shares,
     limit: float = np.inf,
 ) -> Column:
     """[n]: the bound; inf where the layers have no room, or where it is no less than ``limit`` seconds.
 
-    Of b pipelines side by side, ``slowness``, ``layers`` (those that fit) and ``states`` (seconds of a layer's) are
-    [n, b, p], ``microbatches`` [n, b], ``links`` [n, b, p - 1] seconds from stage to stage; ``hidden`` is h."""
+    Of b pipelines side by side, ``slowness``, ``layers`` (those that fit), ``states`` (seconds of a layer's) and
+    ``host`` (seconds) are [n, b, p], ``microbatches`` [n, b], ``links`` [n, b, p - 1] seconds from stage to
+    stage; ``hidden`` is h."""
     count, _, stages = slowness.shape
     m = microbatches.astype(np.float64)[:, :, None]
     ends = np.zeros(stages)
@@ -74,31 +76,31 @@ def chain_seconds(
     earlier = slowness.copy()
     earlier[:, :, 0] *= 1 - hidden
     sums = [_LeastSum(slowness), _LeastSum(earlier)]
+    hosts = host.sum(axis=2)
     some_states = bool(states.any())
 
     def reached(guess: Column) -> NDArray[np.bool_]:
         left = guess[:, None, None]
         load = left / m
-        most = load / slowness
+        most = np.maximum(load - host, 0.0) / slowness
         if some_states:
-            most = np.minimum(most, np.maximum(left - ahead + ends * by_share, 0.0) / synchronised)
+            most = np.minimum(most, np.maximum(left - ahead - m * host + ends * by_share, 0.0) / synchronised)
         own = np.minimum(room, _whole(most.min(axis=1), ends, shares))
-        least = sums[0].of(own)
+        least = sums[0].of(own) + hosts
         trips = rounds * (np.maximum(least[:, :, None] - before * load, 0.0) + behind)
         pipeline = np.maximum(left - least[:, :, None] - behind[:, :, :1], 0.0) / rate
-        most = np.minimum(most, pipeline / slowness)
+        most = np.minimum(most, np.maximum(pipeline - host, 0.0) / slowness)
         if some_states and stages > 1:
             first = np.maximum(1 - own[:, 1:].sum(axis=1) - ends[0], 0.0)
-            late = first[:, None] * by_share[:, :, 0] + sums[1].of(own)
+            late = first[:, None] * by_share[:, :, 0] + sums[1].of(own) + hosts
             after = np.maximum(left - late[:, :, None] - behind[:, :, :1], 0.0) / rate
-            most[:, :, 1:] = np.minimum(most[:, :, 1:], (after / slowness)[:, :, 1:])
+            most[:, :, 1:] = np.minimum(most[:, :, 1:], (np.maximum(after - host, 0.0) / slowness)[:, :, 1:])
         own = np.minimum(room, _whole(most.min(axis=1), ends, shares))
         return np.asarray((own.sum(axis=1) >= 1 - SLACK) & (trips.max(axis=(1, 2)) <= guess * (1 + SLACK)))
 
-    high = (((slowness + by_share).max(axis=2) + behind[:, :, 0]) * (m[:, :, 0] + stages) * 2).max(axis=1)
+    high = (((slowness + by_share + host).max(axis=2) + behind[:, :, 0]) * (m[:, :, 0] + stages) * 2).max(axis=1)
     low = np.zeros(count)
-    added = (m[:, :, 0] * host).min(axis=1)
-    high = np.minimum(high, np.maximum(limit - added, 0.0))
+    high = np.minimum(high, max(limit, 0.0))
     possible = reached(high)
     if not possible.any():
         return np.full(count, np.inf)
@@ -106,7 +108,7 @@ def chain_seconds(
         middle = (low + high) / 2
         enough = reached(middle)
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return np.where(possible, low + added, np.inf)
+    return np.where(possible, low, np.inf)
 
 
 class _LeastSum:

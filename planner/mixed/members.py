@@ -6,6 +6,7 @@ from itertools import islice, pairwise, permutations, product
 
 import numpy as np
 
+from costmodels.sharding import Column
 from planner.mixed.bounds import Ramp
 from planner.mixed.ground import Lane
 from planner.mixed.islands import Islands
@@ -27,6 +28,17 @@ class Bundle:
     slowness: tuple[float, ...]
     forward_share: float
     host: float
+    states: float = 0.0
+    """Seconds that the states of an average stage take at the least, and ``hidden`` the h of ``state_bound``."""
+    hidden: float = 0.0
+
+    def synchronised(self, microbatches: Column, stages: int) -> Column:
+        """Seconds of the mean of (m - h) l_j + R_j + G_j over its stages, at the least."""
+        return np.asarray((microbatches - self.hidden) * min(self.slowness) / stages + self.states)
+
+    def most(self, seconds: float, stages: int) -> float:
+        """Micro-batches for which that is ``seconds``."""
+        return (seconds - self.states) * stages / min(self.slowness) + self.hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +64,28 @@ def _staged(bundles: Sequence[Bundle], stages: int, turns: int, limit: float) ->
     pipelines = [bundle.pipelines for bundle in bundles]
     for chosen in product(*([*_stagings(bundle, stages)] for bundle in bundles)):
         ramps = [ramp for _, ramp in chosen]
-        most = [_most(ramp, limit, turns) for ramp in ramps]
+        most = [_most(bundle, ramp, stages, limit, turns) for bundle, ramp in zip(bundles, ramps, strict=True)]
+        seconds_of = [
+            np.maximum(ramp.seconds(count := _counts(n)), bundle.synchronised(count, stages)).tolist()
+            for bundle, ramp, n in zip(bundles, ramps, most, strict=True)
+        ]
         for shares in _shares(pipelines, most, turns):
-            seconds = max(ramp.seconds(np.array(m)).item() for ramp, m in zip(ramps, shares, strict=True))
+            seconds = max(seconds_of[b][m] for b, m in enumerate(shares))
             if seconds < limit:
                 yield Staged(seconds=seconds, held=tuple(held for held, _ in chosen), shares=shares)
 
 
-def _most(ramp: Ramp, limit: float, turns: int) -> int:
+def _counts(most: int) -> Column:
+    """Micro-batches from none to ``most``; none, which no pipeline runs, counts as one."""
+    return np.maximum(np.arange(most + 1, dtype=np.float64), 1.0)
+
+
+def _most(bundle: Bundle, ramp: Ramp, stages: int, limit: float, turns: int) -> int:
     """Micro-batches that may end before ``limit`` seconds."""
     if limit == float("inf"):
         return turns
-    return max(0, int(ramp.microbatches(np.array(limit)).item() * (1 + ROUNDING) + ROUNDING))
+    found = min(ramp.microbatches(np.array(limit)).item(), bundle.most(limit, stages))
+    return min(turns, max(0, int(found * (1 + ROUNDING) + ROUNDING)))
 
 
 def _stagings(bundle: Bundle, stages: int) -> Iterator[tuple[tuple[int, ...], Ramp]]:

@@ -15,7 +15,7 @@ from costmodels.calibration import Calibration
 from costmodels.configuration import Job
 from costmodels.sharding import Column
 from costmodels.step import StepModel
-from planner.mixed.bounds import Scale, ramp_bounds, slowness_of
+from planner.mixed.bounds import Scale, ramp_bounds, shares_of, slowness_of
 from planner.mixed.islands import Islands
 from planner.mixed.space import Families
 
@@ -28,8 +28,7 @@ def rough_bounds(
     one = np.ones(len(columns), dtype=np.int64)
     alike, index = replace(columns, pp=one, dp=columns.ep * columns.etp, zero=0 * one).distinct()
     steps = [StepModel(model, g, job, own, alike) for g, own in zip(islands.groups, calibrations, strict=True)]
-    load = steps[0].kept.forward_seconds + steps[0].kept.backward_seconds
-    share = load / (steps[0].chain.counts.astype(np.float64) @ load)
+    share = shares_of(steps[0], [step.kept.forward_seconds + step.kept.backward_seconds for step in steps])
     pairs = [slowness_of(step, share) for step in steps]
     slowness = np.stack([slow[index] for slow, _ in pairs])
     forward = np.stack([np.where(columns.zero >= 2, 1.0, most[index]) for _, most in pairs])

@@ -9,7 +9,7 @@ of at least the best step seen is left aside: what remains is proven.
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -247,6 +247,8 @@ class _Run:
                     slowness=tuple(float(self.figures.slowness[g, index]) for g in bundle),
                     forward_share=float(self.figures.forward_share[self._used(index), index].max()),
                     host=min(self.calibrations[g].microbatch_seconds for g in bundle),
+                    states=float(self.figures.states[[*bundle], index].min()),
+                    hidden=hidden_share(self.job, [self.calibrations[g] for g in bundle]),
                 )
             )
         return found
@@ -337,7 +339,7 @@ class _Run:
             states,
             float(figures.forward_share[used, index].max()),
             hidden_share(self.job, own),
-            min(one.microbatch_seconds for one in own),
+            np.array([one.microbatch_seconds for one in self.calibrations])[group],
             Shares(layer=layer, before=before, behind=behind, whole=self.whole),
             limit,
         )
@@ -375,14 +377,18 @@ class _Run:
         return self.layer_seconds[key]
 
     def _across(self, index: int, pipelines: int) -> Column:
-        """[groups, groups]: seconds to hand a micro-batch on over trunks; those inside a group count as none."""
+        """[groups, groups]: seconds to hand a micro-batch on at the least: inside a group over its network where a
+        stage fills an NVLink domain, else over the faster of both."""
         row, used = self.space.columns.row(index), self._used(index)
         size = BF16_BYTES * row.mbs * self.job.sequence_length / row.cp * self.model.hidden / row.tp
+        width = row.tp * row.cp * pipelines
         found = np.zeros((len(self.islands.groups),) * 2)
-        for here, there in permutations(used, 2):
-            edge = link_between(self.islands, here, there, row.tp * row.cp * pipelines)
+        for here, there in product(used, used):
+            edge = link_between(self.islands, here, there, width)
             own = replace(self.islands.groups[here], scale_out=edge)
-            found[here, there] = float(send_seconds(size, True, own, self.calibrations[here]))
+            far = here != there or width >= own.domain_gpus
+            ways = [float(send_seconds(size, across, own, self.calibrations[here])) for across in {True, far}]
+            found[here, there] = min(ways)
         return found
 
     def _open(self, index: int, lanes: tuple[Lane, ...]) -> "_Opened":

@@ -36,7 +36,7 @@ def bound_of(
             np.full((1, *slowness.shape), states),
             1 / 3,
             hidden,
-            0.0,
+            np.zeros((1, *slowness.shape)),
             shares,
             limit,
         )[0]
@@ -127,7 +127,7 @@ def test_pipelines_side_by_side_share_one_cut() -> None:
     slower machine makes of half the chain; alone either would give the fast stage three quarters."""
     slowness, room = np.array([[[1.0, 3.0], [3.0, 1.0]]]), np.full((1, 2, 2), 1e4)
     shares = Shares(layer=1e-3, before=0.0, behind=0.0, whole=False)
-    common = (1 / 3, 0.0, 0.0, shares)
+    common = (1 / 3, 0.0, np.zeros((1, 2, 2)), shares)
     together = chain_seconds(slowness, room, np.full((1, 2), 100), np.zeros((1, 2, 1)), np.zeros((1, 2, 2)), *common)
     alone = bound_of(slowness[0, :1], room[0, :1], 100, np.zeros((1, 1)), shares)
     assert 150 <= together[0] <= 155
