@@ -139,6 +139,18 @@ def test_plan_solve_tells_which_group_holds_what(run: Callable[..., Result], tmp
     ):
         assert told in result.stdout
     assert run("validate", path).exit_code == 0
+    assert run("validate", path, "--cluster", "a100-h100-64").exit_code == 0
+    elsewhere = run("validate", path, "--cluster", "two-islands-a100-64")
+    assert elsewhere.exit_code == 1
+    assert "is no group of nodes of the cluster" in elsewhere.stdout
+
+
+def test_plan_solve_says_which_group_lacks_memory(run: Callable[..., Result]) -> None:  # noqa: F811
+    asked = ("--model", "llama-2-70b", "--global-batch", 64, "--seq-len", 4096)
+    result = run("solve", "a100-h100-64", *asked, "--pin", "tp=1,cp=1,pp=2,mbs=1,zero=0,sp=0,recompute=none")
+    assert result.exit_code == 4
+    assert "GB short" in result.stdout
+    assert "a GPU of group" in result.stdout
 
 
 def test_plan_predict_says_what_takes_unlike_nodes(run: Callable[..., Result]) -> None:  # noqa: F811
