@@ -46,6 +46,9 @@ ROUGHLY_LOOKED_AT = 1000
 LOOKED_AT = 6
 """Of how many families of each bundling these are the most promising, by sharper bounds."""
 
+BESIDE = 30
+"""Of how many families the most promising member is priced at the most, so that a plan says what lost."""
+
 SEED_LIMITS = (1.01, 1.03, 1.1, 1.5, 4.0)
 """Of a family's own bound: how far its most promising member is looked for."""
 
@@ -124,10 +127,12 @@ def search(
         stop=rule,
         on_progress=(lambda told: on_progress(told, len(space))) if on_progress else None,
     )
+    compared = run.compare(keep) if run.best is not None else 0
+    result = _of_all(result, space, rough, len(order) - len(chosen), compared)
     return Found(
         best=run.best,
         others=tuple(run.others(min(keep, result.counts["evaluated"]) - 1)),
-        result=_of_all(result, space, rough, len(order) - len(chosen)),
+        result=result,
         pruned=space.pruned,
         members=run.priced,
         bounded=run.bounded,
@@ -155,12 +160,14 @@ def _unknown(space: Families) -> Found:
     return Found(best=None, others=(), result=result, pruned=space.pruned, members=0, bounded=0)
 
 
-def _of_all(result: SearchResult, space: Families, rough: Column, cut: int) -> SearchResult:
-    """With families counted that quick bounds had ``cut`` off before."""
+def _of_all(result: SearchResult, space: Families, rough: Column, cut: int, compared: int) -> SearchResult:
+    """With families counted that quick bounds had ``cut`` off before, and those that were priced for comparison."""
     counts = dict(result.counts)
     counts["candidates"] = len(space)
     counts["impossible"] += int(np.isinf(rough).sum())
-    counts["cut"] += cut
+    compared = min(compared, counts["cut"])
+    counts["cut"] += cut - compared
+    counts["evaluated"] += compared
     return replace(result, counts=counts)
 
 
@@ -208,7 +215,7 @@ class _Run:
                 if self.stop(self.priced):
                     break
                 if first := self._first(index):
-                    bounds = [seconds for seconds, _ in self._laid_out(index, self._bundles(index), [first])]
+                    bounds = [seconds for seconds, _ in self._laid_out(index, [first], self.value)]
                     looked_at.append((min(bounds, default=np.inf), index, first))
             promising += sorted(looked_at, key=lambda one: one[:2])[:SEEDS_OF_EACH]
         for bound, index, first in sorted(promising, key=lambda one: one[:2])[:SEEDS]:
@@ -264,7 +271,6 @@ class _Run:
 
     def _among(self, index: int, found: Sequence[Staged]) -> float:
         """Takes the better of the best and of these members; what those that were not priced exactly are at least."""
-        bundles = self._bundles(index)
         open_: list[tuple[float, int, tuple[Lane, ...] | _Opened]] = []
         number = 0
 
@@ -273,7 +279,7 @@ class _Run:
             number += 1
             heapq.heappush(open_, (seconds, number, what))
 
-        for seconds, lanes in self._laid_out(index, bundles, found):
+        for seconds, lanes in self._laid_out(index, found, self.value):
             push(seconds, lanes)
         least = float("inf")
         while open_ and open_[0][0] < self.value:
@@ -288,26 +294,27 @@ class _Run:
                 least = min(least, self._price(what))
         return least
 
-    def _laid_out(
-        self, index: int, bundles: Sequence[Bundle], found: Sequence[Staged]
-    ) -> Iterator[tuple[float, tuple[Lane, ...]]]:
-        """Every member of ``found`` that may be better than the best, with a bound on its step: of each pipeline alone,
-        then of those that are left with their states and the cut that all share."""
+    def _laid_out(self, index: int, found: Sequence[Staged], below: float) -> Iterator[tuple[float, tuple[Lane, ...]]]:
+        """Every member of ``found`` that may take less than ``below`` seconds, with a bound on its step: of each
+        pipeline alone, then of those that are left with their states and the cut that all share."""
+        bundles = self._bundles(index)
+        limit = self.scale.pipeline(index, below) if below < np.inf else np.inf
         orders = self.orders
         members = [(one.seconds, lanes) for one in found for lanes in orders.layouts(bundles, one)]
         for b in range(len(bundles)):
             if members:
-                members = self._bounded(index, members, [(lanes[b],) for _, lanes in members])
+                members = self._bounded(index, members, [(lanes[b],) for _, lanes in members], limit)
         if members and len(bundles) > 1:
-            members = self._bounded(index, members, [lanes for _, lanes in members])
+            members = self._bounded(index, members, [lanes for _, lanes in members], limit)
         for seconds, lanes in members:
-            if (step := float(self.scale.step(index, seconds))) < self.value:
+            if (step := float(self.scale.step(index, seconds))) < below:
                 yield step, lanes
 
-    def _bounded(self, index: int, members: Sequence[Member], parts: Sequence[tuple[Lane, ...]]) -> list[Member]:
-        """Members that may be better than the best by the pipelines ``parts`` of each."""
+    def _bounded(
+        self, index: int, members: Sequence[Member], parts: Sequence[tuple[Lane, ...]], limit: float
+    ) -> list[Member]:
+        """Members whose pipelines may end before ``limit`` seconds by the ``parts`` of each."""
         every = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-        limit = self.scale.pipeline(index, self.value) if self.value < np.inf else np.inf
         bounds = self._chain_bounds(index, [*every], limit).tolist()
         found = [(max(m[0], bounds[every[part]]), m[1]) for m, part in zip(members, parts, strict=True)]
         return [one for one in found if one[0] < np.inf]
@@ -413,6 +420,23 @@ class _Run:
         if configuration not in self.seen or found.value < self.seen[configuration][0]:
             self.seen[configuration] = found.value, opened.lanes, boundaries
         return gap
+
+    def compare(self, count: int) -> int:
+        """Prices the most promising member of the most promising families until ``count`` configurations were priced;
+        how many families that took."""
+        taken = 0
+        for index in np.argsort(self.bounds, kind="stable")[:BESIDE].tolist():
+            if len(self.seen) >= count or self.bounds[index] == np.inf or self.stop(self.priced):
+                break
+            if self.space.columns.row(index) in self.seen:
+                continue
+            trials = (self._staged(index, self.bounds[index] * limit)[0] for limit in SEED_LIMITS)
+            first = next((found[:1] for found in trials if found), [])
+            members = sorted(self._laid_out(index, first, np.inf), key=lambda one: one[0])
+            if members:
+                self._price(self._open(index, members[0][1]))
+                taken += 1
+        return taken
 
     def others(self, count: int) -> Iterator[Standing]:
         """The best of each configuration but the best one's, fastest first."""

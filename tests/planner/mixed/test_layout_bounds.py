@@ -51,7 +51,7 @@ def test_no_cut_of_a_layout_is_below_its_bounds(seed: int) -> None:
     seen, close = 0, 0.0
     for index in rng.permutation(np.flatnonzero(run.bounds < np.inf)).tolist():
         found, _ = run._staged(index, float("inf"))
-        for bound, lanes in list(run._laid_out(index, run._bundles(index), found))[:4]:
+        for bound, lanes in list(run._laid_out(index, found, np.inf))[:4]:
             opened = run._open(index, lanes)
             value = opened.partition.solve().value
             assert bound <= value * (1 + 1e-9)
