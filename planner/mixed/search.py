@@ -113,11 +113,15 @@ def search(
     rough = rough_bounds(islands, space, calibrations, model, job)
     order = np.argsort(rough, kind="stable")
     order = order[rough[order] < np.inf]
-    first = _Run(islands, calibrations, model, job, space.take(_promising(space, order)), rule)
+    promising = _promising(space, order)
+    first = _Run(islands, calibrations, model, job, space.take(promising), rule)
     first.seed()
     chosen = order[rough[order] < first.value]
-    run = _Run(islands, calibrations, model, job, space.take(chosen), rule, first)
-    if first.best is None:
+    late = bool(rule(first.priced))
+    if late:  # no time to bound the others any better
+        chosen = promising
+    run = first if late else _Run(islands, calibrations, model, job, space.take(chosen), rule, first)
+    if first.best is None and not late:
         run.seed()
     result = best_first(
         run.bounds,
@@ -127,6 +131,9 @@ def search(
         stop=rule,
         on_progress=(lambda told: on_progress(told, len(space))) if on_progress else None,
     )
+    if late:
+        others = rough[np.setdiff1d(order, chosen)]
+        result = _with_open(result, others[others < run.value])
     compared = run.compare(keep) if run.best is not None else 0
     result = _of_all(result, space, rough, len(order) - len(chosen), compared)
     return Found(
@@ -137,6 +144,13 @@ def search(
         members=run.priced,
         bounded=run.bounded,
     )
+
+
+def _with_open(result: SearchResult, bounds: Column) -> SearchResult:
+    """With families of these bounds that were not searched."""
+    bound = min(result.lower_bound, float(bounds.min(initial=np.inf)))
+    proven = result.status != "feasible" and not len(bounds)
+    return replace(result, lower_bound=bound, status=result.status if proven else "feasible")
 
 
 def _promising(space: Families, order: Ints) -> Ints:
