@@ -23,6 +23,9 @@ V_SCHEDULES: tuple[PipelineSchedule, ...] = ("zb-v", "v-half", "v-min")
 ALLOWABLE: tuple[str, ...] = ("recompute", "schedule", "vocabulary")
 """Fields of ``Configuration`` with values that few runtimes execute: schedules beside 1F1B, split vocabularies,
 recompute that differs from stage to stage. These are searched only where they are pinned or the field is allowed."""
+FOLDING = "folding"
+"""What can be forbidden beside the fields of ``Configuration``: experts that do not lie along the attention's own
+tensor and data-parallel groups (``Configuration.folded``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,15 @@ class Configuration:
     def edp(self) -> int:
         """Replicas of each expert: ranks of a stage over ep x etp."""
         return self.tp * self.cp * self.dp // (self.ep * self.etp)
+
+    @property
+    def folded(self) -> bool:
+        """Whether experts are spread otherwise than before parallel folding (arXiv 2504.14960 sec. 3.2): then they were
+        cut over the attention's own tensor groups, etp = tp, and each expert group was part of one of its
+        data-parallel groups, ep dividing dp, apart from context parallelism (cp = 8 with ep = 8 took 64 GPUs, says
+        Megatron-Core's guide to mixtures of experts). Ranks of an expert group stand etp apart and those of a
+        data-parallel one tp x cp, so that cp = 1 wherever ep > 1. Means nothing for a dense model."""
+        return self.etp != self.tp or self.dp % self.ep != 0 or (self.cp > 1 and self.ep > 1)
 
     def microbatches(self, global_batch: int) -> int:
         """Micro-batches each pipeline runs in a step."""

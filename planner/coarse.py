@@ -7,6 +7,7 @@ from costmodels.architecture import LayerKind, Model
 from costmodels.columns import Columns
 from costmodels.configuration import PIPELINE_SCHEDULES
 from costmodels.expert_load import without_load
+from costmodels.operators import exposed_seconds
 from costmodels.sharding import Column, Degree
 from costmodels.step import StepModel
 from costmodels.timeline import least_alive
@@ -14,7 +15,7 @@ from costmodels.vocabulary import VOCAB_1
 from planner.shared_cut import may_be_uneven
 
 
-def bounds_of_any_cut(step: StepModel) -> tuple[Column, NDArray[np.bool_]]:
+def bounds_of_any_cut(step: StepModel, *, lightened: bool = False) -> tuple[Column, NDArray[np.bool_]]:
     """Average two bounds over the stages so that the cut drops out.
 
     With loads l_i = F_i + B_i, W = sum l_i and 1F1B's p-1-i warm-up forwards, any cut obeys
@@ -26,6 +27,9 @@ def bounds_of_any_cut(step: StepModel) -> tuple[Column, NDArray[np.bool_]]:
     Interleaved schedules keep (a): the chunks before a stage's first hold a layer each. Where weight
     gradients run apart nothing follows the last of them: of (a), forward passes alone precede a stage's
     work. Where some layers are recomputed, which ones depends on the cut: here none is.
+
+    Behind that come the optimizer and ``_exposed_states``; the reduction of a stage's gradients ends later than (a)
+    without the drain. ``lightened``: passes of ``step`` may take less than those that are bounded.
     """
     counts = step.chain.counts.astype(np.float64)
     forward, backward = step.kept.forward_seconds, step.kept.backward_seconds
@@ -56,8 +60,36 @@ def bounds_of_any_cut(step: StepModel) -> tuple[Column, NDArray[np.bool_]]:
     pipeline = np.where(step.columns.vocabulary == 0, pipeline, busy)
     dense, experts = step.parameters
     update = step.traffic.optimizer_seconds(counts @ dense / p + step.vocabulary.parameters, counts @ experts / p)
-    bound = step.straggler * (pipeline + update) + step.calibration.step_seconds
+    reduced, gathered = _exposed_states(step, lightened)
+    pipeline = np.maximum(pipeline, np.where(step.columns.vocabulary == 0, split_backward + reduced, 0.0))
+    bound = step.straggler * (pipeline + update + gathered) + step.calibration.step_seconds
     return bound * (1 - 1e-12), fits_some_cut(step)
+
+
+def _exposed_states(step: StepModel, lightened: bool) -> tuple[Column, Column]:
+    """Exposed gradient reduction and weight gather of the mean stage of any cut, at the least, [n] each.
+
+    A stage's is e(c, k) = c - (1 - contention) min(c, k) and no less with a share that starts late
+    (``StepModel.state_seconds``), c its communication beside k seconds of one pass. e is convex and of degree one: its
+    mean is at least e of the means, that of k a p-th of the chain's. Of c it is at least a p-th of the communication of
+    all parameters at once, which takes less than that of parts. k is that of all layers recomputed, and unknown, so
+    that it hides all it can, where passes are ``lightened``.
+    """
+    columns, counts = step.columns, step.chain.counts.astype(np.float64)
+    p = columns.pp.astype(np.float64)
+    dense, experts = (counts @ parameters for parameters in step.parameters)
+    dense = dense + p * step.vocabulary.parameters
+    late = 1.0 / (counts.sum() - p + 1)
+
+    def exposed(communication: Column, beside: Column) -> Column:
+        if not step.job.gradient_overlap:
+            return communication / p
+        compute = np.full_like(communication, np.inf) if lightened else counts @ beside
+        behind = exposed_seconds(communication, compute, step.calibration.overlap_contention)
+        return np.asarray((late * communication + (1 - late) * behind) / p)
+
+    gradients = exposed(step.traffic.gradient_seconds(dense, experts), step.backward_seconds)
+    return gradients, exposed(step.traffic.parameter_seconds(dense, experts), step.forward_seconds)
 
 
 def _ramped_with_vocabulary(step: StepModel, plain: Column, forward: Column, share: Column) -> Column:

@@ -11,6 +11,7 @@ from planner.validate.mapping import check_mapping
 from solvers.mapping.evaluate import evaluate
 from solvers.mapping.pipette import pipette_annealing
 from solvers.mapping.problem import GridProblem, Order
+from solvers.mapping.readiness import ready
 from solvers.mapping.solve import Progress, solve_mapping
 from solvers.stop import StoppingRule
 
@@ -24,11 +25,14 @@ def plan_mapping(
     seed: int = 0,
     stop: StoppingRule | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_compiling: Callable[[], None] | None = None,
 ) -> MappingResult:
     """The best order of hosts found within the limit, checked, beside the default order, a random one and Pipette's.
 
-    ``stop`` is asked as well (a Ctrl-C). Raises ``RuntimeError`` if the result fails ``check_mapping``.
+    ``stop`` is asked as well (a Ctrl-C). ``on_compiling`` is called if the search must be compiled first, once on a
+    machine and outside the limit. Raises ``RuntimeError`` if the result fails ``check_mapping``.
     """
+    ready(on_compiling)
     began = time.perf_counter()
     grid = problem.grid()
     solution = solve_mapping(grid, stop=stop, time_limit_seconds=time_limit_seconds, seed=seed, on_progress=on_progress)

@@ -126,7 +126,10 @@ class Pricing:
     def coarse_bounds(self) -> Column:
         """A lower bound on the step of each candidate whatever its cut; inf where no cut fits."""
         parts = [
-            bounds_of_any_cut(self.light.take(np.arange(start, min(start + BATCH, len(self.columns)))))
+            bounds_of_any_cut(
+                self.light.take(np.arange(start, min(start + BATCH, len(self.columns)))),
+                lightened=self.light is not self.step,
+            )
             for start in range(0, len(self.columns), BATCH)
         ]
         self.least_seconds, fits = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else _NOTHING

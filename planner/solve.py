@@ -13,6 +13,7 @@ from costmodels.hardware import Cluster
 from costmodels.price import StepPrice
 from planner.expert_training import (
     ExpertLoads,
+    Renumbering,
     check_loads,
     experts_section,
     priced_model,
@@ -28,7 +29,8 @@ from planner.plan.mapping import with_hosts
 from planner.plan.order import written
 from planner.pricing import Pricing, calibration_for
 from planner.skip_pins import skip_pins
-from planner.space import IllegalConfiguration, enumerate_space
+from planner.space import IllegalConfiguration, Space, enumerate_space
+from solvers.mapping.readiness import ready
 from solvers.search import Progress as SearchProgress
 from solvers.search import SearchResult, best_first
 from solvers.stop import MaxSeconds, NoLimit
@@ -38,9 +40,9 @@ from solvers.stop import MaxSeconds, NoLimit
 class SolveOptions:
     """What to hold fixed and when to stop.
 
-    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off, ``allow`` frees fields
-    that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is the relative gap
-    that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
+    ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off (``folding``: experts keep to the attention's
+    own groups), ``allow`` frees fields that few runtimes execute (``costmodels.configuration.ALLOWABLE``), ``gap`` is
+    the relative gap that counts as proven, ``top_k`` how many plans to rank (the best and its alternatives).
     ``calibration`` is one, or a file that replaces figures of the GPU's own. ``order_seconds`` is how long the
     order of operations of a plan whose schedule is ``best`` may be improved once it has won, ``host_seconds`` how long
     the order of its hosts where their links differ; ``seed`` is of both. With ``skip_ratio`` every micro-batch skips
@@ -74,8 +76,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """``stage`` is enumerate, bound or search, or compile where skipped stages need it; counts of candidates handled so
-    far."""
+    """``stage`` is enumerate, bound or search, or compile where hosts to place or skipped stages need it; counts of
+    candidates handled so far."""
 
     stage: Literal["enumerate", "bound", "search", "compile"]
     done: int
@@ -102,8 +104,11 @@ def solve(
     stand beside the job's ``expert_imbalance``, and where ``skip_ratio`` is asked of a pipeline that cannot skip. A
     keyboard interrupt or the time limit ends the search with the best plan so far and its gap.
     """
-    started = time.monotonic()
     tell = progress or (lambda _: None)
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        ready(lambda: tell(Progress(stage="compile", done=0, total=0)))
+    started = time.monotonic()
     calibration = calibration_for(cluster, job, options.calibration)
     if expert_loads is not None:
         check_loads(model, job, expert_loads)
@@ -114,12 +119,7 @@ def solve(
     total = len(space.columns)
     tell(Progress(stage="enumerate", done=total, total=total))
 
-    placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
-    priced = priced_model(model, placed) if placed else model
-    unlike = has_unlike_links(cluster)
-    if unlike:
-        _check_placeable(options)
-    pricing = (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns)
+    pricing, placed = _pricing(cluster, model, job, options, calibration, space, expert_loads)
     bounds = pricing.coarse_bounds()
     tell(Progress(stage="bound", done=total, total=total))
 
@@ -186,6 +186,41 @@ def solve(
         )
         status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
     return Outcome(status=status, plan=plan, seconds=seconds)
+
+
+def least_step_seconds(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    *,
+    options: SolveOptions = SolveOptions(),
+    expert_loads: ExpertLoads | None = None,
+) -> float:
+    """Seconds that the step of no configuration is below, at once and without a search: inf where none can fit.
+    Arguments and errors are those of ``solve``."""
+    pins = skip_pins(options.pins) if options.skip_ratio is not None else options.pins
+    calibration = calibration_for(cluster, job, options.calibration)
+    space = enumerate_space(cluster, model, job, pins, options.forbid, options.allow)
+    pricing, _ = _pricing(cluster, model, job, options, calibration, space, expert_loads)
+    return float(pricing.coarse_bounds().min(initial=float("inf")))
+
+
+def _pricing(
+    cluster: Cluster,
+    model: Model,
+    job: Job,
+    options: SolveOptions,
+    calibration: Calibration,
+    space: Space,
+    expert_loads: ExpertLoads | None,
+) -> tuple[Pricing, dict[int, Renumbering]]:
+    """Prices of all configurations, and where experts are placed by load, their places for every ``ep``."""
+    placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
+    priced = priced_model(model, placed) if placed else model
+    unlike = has_unlike_links(cluster)
+    if unlike:
+        _check_placeable(options)
+    return (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns), placed
 
 
 def _check_placeable(options: SolveOptions) -> None:

@@ -28,6 +28,7 @@ from costmodels.architecture import Mlp, Model, Moe
 from costmodels.columns import Columns
 from costmodels.configuration import (
     ALLOWABLE,
+    FOLDING,
     PIPELINE_SCHEDULES,
     V_SCHEDULES,
     VOCABULARIES,
@@ -42,6 +43,7 @@ Mask = NDArray[np.bool_]
 MIN_CONTEXT_TOKENS = 1024
 MICRO_BATCHES = tuple(2**i for i in range(7))
 DEGREES = tuple(f.name for f in fields(Configuration))
+FORBIDDABLE = (*DEGREES, FOLDING)
 NAMED: dict[str, tuple[str, ...]] = {"vocabulary": VOCABULARIES, "schedule": PIPELINE_SCHEDULES}
 """Values of the degrees that are names, the default first."""
 
@@ -156,6 +158,16 @@ def rules(cluster: Cluster, model: Model, job: Job, levels: Sequence[Recompute])
     return found
 
 
+UNFOLDED = Rule(
+    reason="folding is forbidden: experts keep etp = tp, and ep of over 1 divides dp, with cp = 1",
+    needs=frozenset({"tp", "cp", "dp", "ep", "etp"}),
+    broken=lambda table: (
+        (table["etp"] != table["tp"]) | (table["dp"] % table["ep"] != 0) | ((table["cp"] > 1) & (table["ep"] > 1))
+    ),
+)
+"""What holds of a mixture of experts where folding is forbidden (``Configuration.folded``)."""
+
+
 def _divides(rule: Callable[..., None], what: str, size: int, degree: str) -> None:
     rule(f"{what} is not divisible by {degree}", degree, lambda d: size % d != 0)
 
@@ -256,17 +268,21 @@ def enumerate_space(
     """All legal configurations of the stated space.
 
     ``pins`` fixes degrees, ``forbid`` switches kinds of parallelism off (their degree stays 1, ``sp``
-    and ``zero`` 0, ``recompute`` none, ``vocabulary`` whole, ``schedule`` 1f1b). Both are counted, not silently
+    and ``zero`` 0, ``recompute`` none, ``vocabulary`` whole, ``schedule`` 1f1b; ``folding``: experts keep to the
+    attention's groups, ``Configuration.folded``). Both are counted, not silently
     dropped: nothing pinned is replaced. ``allow`` frees fields of ``ALLOWABLE``: all their values are tried.
     Degrees are added one at a time and every rule applied as soon as its degrees are known, so a pruned count
     is of partial configurations.
     """
+    forbid = frozenset(forbid)
     fixed, levels = fixed_degrees(pins or {}, forbid)
     freed = check_allowed(allow)
     if both := sorted(freed & {*fixed}):
         raise IllegalConfiguration(f"{name} is allowed, and also pinned or forbidden" for name in both)
     levels = levels or default_levels(model, job) + ((FIT,) if "recompute" in freed else ())
     pending = [rule for rule in rules(cluster, model, job, levels) if rule.redundant not in fixed]
+    if model.is_moe and FOLDING in forbid:
+        pending.append(UNFOLDED)
     pruned: Counter[str] = Counter()
     table: dict[str, NDArray[np.int64]] = {}
     for name, choices in _choices(cluster, model, job, fixed, len(levels), freed):
@@ -294,10 +310,10 @@ def enumerate_space(
 def fixed_degrees(pins: Mapping[str, int | str], forbid: Iterable[str]) -> tuple[dict[str, int], tuple[str, ...]]:
     """Values of the degrees that are fixed, and the level of recompute if that one is."""
     off = {"sp": 0, "zero": 0, "recompute": 0, **dict.fromkeys(NAMED, 0)}
-    unknown = sorted({*pins, *forbid} - set(DEGREES))
-    if unknown:
-        raise IllegalConfiguration(f"{name}: no such degree; one of {', '.join(DEGREES)}" for name in unknown)
-    fixed = {name: off.get(name, 1) for name in forbid}
+    for names, known in ((pins, DEGREES), (forbid, FORBIDDABLE)):
+        if unknown := sorted({*names} - {*known}):
+            raise IllegalConfiguration(f"{name}: no such degree; one of {', '.join(known)}" for name in unknown)
+    fixed = {name: off.get(name, 1) for name in forbid if name != FOLDING}
     levels: tuple[str, ...] = ("none",) if "recompute" in fixed else ()
     for name, value in pins.items():
         if name in fixed:

@@ -23,6 +23,7 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
     from planner.plan import Plan
+    from planner.plan.expert_groups import expert_groups
     from planner.skip_use import skip_uses
 
     pins = parse_pairs(why_not) if why_not is not None else None
@@ -35,11 +36,12 @@ def command(plan: Path, why_not: str | None, as_json: bool) -> None:
     outcome = _search_again(document, pins) if pins is not None else None
     other = outcome.plan if outcome else None
     rules, uses = cuts_and_stages(document) if len(document.stages) > 1 else ((), ())
-    skipping = skip_uses(document)
+    skipping, lying = skip_uses(document), expert_groups(document)
     if as_json:
         echo_json(
             {
                 "ranks": document.ranks,
+                **({"expert_groups": plain(lying)} if lying is not None else {}),
                 "prediction": document.prediction,
                 "certificate": document.certificate,
                 "cuts": [

@@ -53,7 +53,7 @@ def command(
 
 def _mapped(mapping: "MappingProblem", time_limit: float, seed: int) -> "MappingResult":
     from planner.cli.interrupt import Asked
-    from planner.cli.progress import Line
+    from planner.cli.progress import COMPILING, Line
     from planner.mapping import plan_mapping
     from solvers.mapping.solve import Progress
 
@@ -64,6 +64,13 @@ def _mapped(mapping: "MappingProblem", time_limit: float, seed: int) -> "Mapping
 
     try:
         with asked:
-            return plan_mapping(mapping, time_limit_seconds=time_limit, seed=seed, stop=asked, on_progress=tell)
+            return plan_mapping(
+                mapping,
+                time_limit_seconds=time_limit,
+                seed=seed,
+                stop=asked,
+                on_progress=tell,
+                on_compiling=lambda: line.show(COMPILING),
+            )
     finally:
         line.close()

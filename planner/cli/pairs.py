@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from costmodels.configuration import ALLOWABLE, PIPELINE_SCHEDULES, VOCABULARIES, Configuration
+from costmodels.configuration import ALLOWABLE, FOLDING, PIPELINE_SCHEDULES, VOCABULARIES, Configuration
 from costmodels.recompute import canonical
 
 INTEGER_FIELDS = ("tp", "sp", "cp", "pp", "vp", "dp", "zero", "ep", "etp", "mbs")
@@ -58,10 +58,10 @@ def _scalar(text: str) -> bool | int | float | str:
     return text
 
 
-def check_field(name: str) -> None:
-    if name not in FIELDS:
-        close = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(FIELDS)}."
+def check_field(name: str, fields: tuple[str, ...] = FIELDS) -> None:
+    if name not in fields:
+        close = difflib.get_close_matches(name, fields, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(fields)}."
         raise click.BadParameter(f"unknown field '{name}'; {hint}")
 
 
@@ -89,11 +89,11 @@ def configuration_of(pairs: Mapping[str, int | str], gpus: int) -> Configuration
     return Configuration(**filled)  # type: ignore[arg-type]
 
 
-def parse_names(text: str) -> frozenset[str]:
-    """``cp,ep`` to the set of those fields."""
+def parse_forbidden(text: str) -> frozenset[str]:
+    """``cp,folding`` to the set of those fields, folding of experts among them."""
     names = [name for name in (part.strip() for part in text.split(",")) if name]
     for name in names:
-        check_field(name)
+        check_field(name, (*FIELDS, FOLDING))
     return frozenset(names)
 
 

@@ -79,13 +79,13 @@ def command(
         click.echo(describe(found))
     if asked.exclude is not None:
         whole, _, _ = replace(asked, exclude=None).load()
-        full = whole.groups[0]
+        full, nodes = whole.groups[0], len(whole.topology.names)
+        note = whole.alternatives[0].note if whole.alternatives else ""
         try:
             before = predict(full, network, job, configuration_of(pairs, full.gpus), **given)
-            text = against(
-                found.step_seconds, before.step_seconds, full, "modelled" if before.feasible else "out of memory"
-            )
+            how = "modelled" if before.feasible else "out of memory"
+            text = against(found.step_seconds, before.step_seconds, nodes, how, note)
         except IllegalConfiguration as error:
-            text = f"with all {full.nodes:,} nodes this configuration is none: {error}"
+            text = f"with all {nodes:,} nodes this configuration is none: {error}"
         click.echo(excluded_line(asked, text), err=as_json)
     ctx.exit(0 if found.feasible else 4)

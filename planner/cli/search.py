@@ -31,7 +31,7 @@ def search(
     line, caught = Line(), interrupt or Interrupt()
 
     def tell(state: "Progress") -> None:
-        caught.bounded = state.stage != "enumerate"
+        caught.bounded |= state.stage in ("bound", "search")
         line.show(describe(state))
 
     try:

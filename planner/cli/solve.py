@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 @click.command(short_help="Find the best configuration and prove it.")
 @job_options
 @click.option("--pin", default="", metavar="tp=8,pp=4", help="Hold fields of the configuration fixed.")
-@click.option("--forbid", default="", metavar="cp,ep", help="Leave these kinds of parallelism out.")
+@click.option(
+    "--forbid",
+    default="",
+    metavar="cp,ep",
+    help="Leave these kinds of parallelism out; folding: keep experts in the attention's own groups.",
+)
 @click.option(
     "--allow",
     default="",
@@ -75,13 +80,13 @@ def command(
     Ctrl-C ends the search with the best plan so far.
     """
     from planner.cli.exit_codes import EXIT_CODES
-    from planner.cli.pairs import parse_allowed, parse_names, parse_pairs
+    from planner.cli.pairs import parse_allowed, parse_forbidden, parse_pairs
     from planner.cli.search import report_without_plan
     from planner.cli.summary import summarize
     from planner.cli.ways import cost_of_excluding, solve_best_way
     from planner.solve import SolveOptions
 
-    pins, forbidden, allowed = parse_pairs(pin), parse_names(forbid), parse_allowed(allow)
+    pins, forbidden, allowed = parse_pairs(pin), parse_forbidden(forbid), parse_allowed(allow)
     if both := sorted(forbidden & pins.keys()):
         raise click.UsageError(f"{', '.join(both)}: both pinned and forbidden.")
     if both := sorted(allowed & {*pins, *forbidden}):

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from planner.cli.expert_groups import expert_group_lines
 from planner.cli.ground_summary import gpus_in_use, ground_lines
 from planner.cli.output import gigabytes, milliseconds, percent, plus_minus, table
 from planner.cli.prediction import spread_lines
@@ -50,6 +51,7 @@ def _heading(plan: "Plan") -> str:
             "",
             f"  {configuration_line(parallel)}",
             f"  {_counted(parallel.microbatches, 'micro-batch', 'es')} per pipeline, {plan.schedule.name}",
+            *expert_group_lines(plan),
             *_mapping(plan),
         ]
     )

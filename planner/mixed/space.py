@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 
 from costmodels.architecture import Model, Moe
 from costmodels.columns import Columns
-from costmodels.configuration import Job
+from costmodels.configuration import FOLDING, Job
 from costmodels.recompute import FIT, default_levels, first_layers, of_some_layers
 from planner.mixed.islands import Islands
 from planner.space import (
     DEGREES,
     MICRO_BATCHES,
     MIN_CONTEXT_TOKENS,
+    UNFOLDED,
     IllegalConfiguration,
     Rule,
     check_allowed,
@@ -122,7 +123,7 @@ def families(
     levels = named or default_levels(model, job) + ((FIT,) if "recompute" in allow else ())
     domains = [group.domain_gpus for group in islands.groups]
     like = min(islands.groups, key=lambda group: group.domain_gpus)
-    stated = rules(like, model, job, levels)
+    stated = rules(like, model, job, levels) + ([UNFOLDED] if model.is_moe and FOLDING in forbid else [])
     pruned: Counter[str] = Counter()
     shapes = _shapes(islands, model, job, fixed, len(levels), int(np.gcd.reduce(domains)))
     of_shape = [rule for rule in stated if rule.needs <= {*SHAPE} and rule.redundant not in fixed]

@@ -80,7 +80,8 @@ class PlanOptions(Strict):
     """What the user demanded of the search beside cluster, model and job.
 
     ``pins`` fixes fields of the configuration; ``forbid`` names fields held at their neutral value
-    (1; 0 for ``sp`` and ``zero``; none for ``recompute``, whole for ``vocabulary``, 1f1b for ``schedule``);
+    (1; 0 for ``sp`` and ``zero``; none for ``recompute``, whole for ``vocabulary``, 1f1b for ``schedule``), and
+    ``folding`` where experts keep to the attention's own groups (``Configuration.folded``);
     ``allow`` names fields that few runtimes execute and that were searched all the same; ``gap`` is the relative
     gap at which a plan counts as proven; ``split`` says how the chain was cut: for the least time, for the
     least bottleneck, or evenly.

@@ -161,7 +161,7 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
         chosen.append(configuration)
         cluster = _cluster_of(plan, configuration)
         found = [*breaches(cluster, plan.model(), plan.job(), configuration, even=plan.ground is None)]
-        found += option_breaches(plan.inputs.options, configuration)
+        found += option_breaches(plan.inputs.options, plan.model(), configuration)
         for name, message in dict.fromkeys(found):
             report.add("alternatives.legal", f"{path}/{name}", message, found=getattr(configuration, name))
         legal = not found and _check_cut(plan, alternative, path, report)

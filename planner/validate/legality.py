@@ -7,7 +7,7 @@ alternative are held to the same rules.
 from collections.abc import Iterator
 
 from costmodels.architecture import Attention, Mlp, Model, Moe
-from costmodels.configuration import ALLOWABLE, Configuration, Job
+from costmodels.configuration import ALLOWABLE, FOLDING, Configuration, Job
 from costmodels.hardware import Cluster
 from costmodels.recompute import FIT, first_layers
 from planner.plan.inputs import PlanOptions
@@ -127,7 +127,7 @@ def _halved(c: Configuration) -> Iterator[Breach]:
         yield "schedule", f"{c.schedule} has no passes of a split vocabulary"
 
 
-def option_breaches(options: PlanOptions, configuration: Configuration) -> Iterator[Breach]:
+def option_breaches(options: PlanOptions, model: Model, configuration: Configuration) -> Iterator[Breach]:
     """Where ``configuration`` is not what was pinned or forbidden, or what only an allowed search tries."""
     for name, value in options.pins.items():
         if name in CONFIGURATION_FIELDS and getattr(configuration, name) != value:
@@ -135,8 +135,20 @@ def option_breaches(options: PlanOptions, configuration: Configuration) -> Itera
     for name in options.forbid:
         if name in CONFIGURATION_FIELDS and getattr(configuration, name) != NEUTRAL.get(name, 1):
             yield name, "forbidden"
+    if FOLDING in options.forbid and model.is_moe:
+        yield from _folded(configuration)
     for name in ALLOWABLE:
         value = getattr(configuration, name)
         rare = value == FIT if name == "recompute" else value != NEUTRAL[name]
         if rare and name not in options.pins and (name not in options.allow or value == "best"):
             yield name, "not pinned" if value == "best" else "neither pinned nor allowed"
+
+
+def _folded(c: Configuration) -> Iterator[Breach]:
+    """Where experts do not lie along the attention's tensor and data-parallel groups."""
+    if c.etp != c.tp:
+        yield "etp", f"folding is forbidden: experts are cut over tp = {c.tp} ranks"
+    if c.dp % c.ep:
+        yield "ep", f"folding is forbidden: an expert group is part of the dp = {c.dp} replicas"
+    if c.cp > 1 and c.ep > 1:
+        yield "cp", f"folding is forbidden: ranks of an expert group stand etp = {c.etp} apart, replicas tp x cp"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from costmodels.configuration import ALLOWABLE, Configuration
+from costmodels.configuration import ALLOWABLE, FOLDING, Configuration
 from costmodels.recompute import FIT, NONE, first_layers
 from planner.plan import Plan
 from planner.plan.mapping import mapping_faults
@@ -31,7 +31,7 @@ def _check_options(plan: Plan, report: Report) -> None:
         report.require(name in CONFIGURATION_FIELDS, "options.pins", f"{path}/pins/{name}", "no such field to pin")
         report.require(name not in options.forbid, "options.pins", f"{path}/pins/{name}", "also forbidden")
     report.require(
-        set(options.forbid) <= set(CONFIGURATION_FIELDS),
+        set(options.forbid) <= {*CONFIGURATION_FIELDS, FOLDING},
         "options.forbid",
         f"{path}/forbid",
         "names a field that does not exist",
@@ -59,7 +59,7 @@ def _check_configuration(plan: Plan, report: Report) -> None:
     degrees, path = plan.parallelism, "/parallelism"
     configuration, job = plan.configuration(), plan.job()
     found = [*breaches(plan.cluster(), plan.model(), job, configuration, even=plan.ground is None)]
-    found += option_breaches(plan.inputs.options, configuration)
+    found += option_breaches(plan.inputs.options, plan.model(), configuration)
     for name, message in dict.fromkeys(found):
         report.add("parallelism.legal", f"{path}/{name}", message, found=getattr(configuration, name))
     report.same("parallelism.gpus", f"{path}/gpus", degrees.gpus, configuration.gpus, "tp x cp x pp x dp")

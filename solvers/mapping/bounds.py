@@ -2,23 +2,26 @@
 
 Every flow is priced as if it had shared links to itself. With s spare hosts all but s of the hosts have a place.
 
-Rows (``row_bound``, over all orders), the larger of
+Rows (``row_bound``, over all orders), the largest of
     walk:    every host in a place is in some row, which costs at least the cheapest walk over the columns through it:
              the (s + 1)-th largest over the hosts
     average: the largest row is at least the mean; every place but those of the first and last column has two edges,
              those one, so that twice the sum of all edges is at least the sum over places of the cheapest, and for
              inner ones the second cheapest, edge of their hosts, at the cheapest figures of any edge
+    pieces:  rows longer than groups of near hosts are large leave them (``solvers.mapping.pieces``)
     (and for blocks the cheapest that a block can cost in every column)
 
 Columns (``column_bound``, over all orders): the least threshold on the cost of a link for which the hosts that can
 stand in a ring are enough for all counted columns. In the graph of links within the threshold a ring lies inside one
 component, and its hosts have two links there (one with two rows): a component of m such hosts holds floor(m / n) rings.
 
-Both (``combined_bound``, over all orders whose counted columns are all of them): for a threshold t on the ring either
-the columns cost more than t, or every ring lies inside a component, no component has more than q columns, and a row
-has at least ceil(p / q) - 1 edges between components. The bound is the least over t of what remains.
+Both (``combined_bound``, over all orders): for a threshold t on the ring either the columns cost more than t, or every
+ring lies inside a component. Where all columns are counted no component has more than q of them, and a row has at least
+ceil(p / q) - 1 edges between components; where some are, one at least lies inside a component, and every row has a
+place there. The bound is the least over t of what remains.
 """
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +29,12 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from solvers.mapping.grid import Grid, alone, grid_of
+from solvers.mapping.pieces import Levels, levels
 from solvers.mapping.places import walks
 from solvers.mapping.problem import Floats, GridProblem, Ints
 
 MOST_THRESHOLDS = 64
+"""That the combined bound looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +50,28 @@ def lower_bounds(problem: GridProblem) -> Bounds:
     grid = grid_of(problem)
     inverse = alone(grid)
     blocks = _block_bound(problem, grid, inverse)
-    row = row_bound(problem, grid, inverse) + blocks
+    near = _levels(problem, grid, inverse) if problem.columns > 1 else None
+    row = row_bound(problem, grid, inverse, near)
     column = column_bound(problem, grid, inverse)
-    return Bounds(row=row, column=column, value=max(row + column, combined_bound(problem, grid, inverse, row)))
+    both = max(row + column, combined_bound(problem, grid, inverse, near, row, column))
+    return Bounds(row=row + blocks, column=column, value=both + blocks)
 
 
-def row_bound(problem: GridProblem, grid: Grid, inverse: Floats) -> float:
-    """Seconds that the edges of the largest row cost at least."""
-    p, usable = problem.columns, problem.usable
-    if p == 1:
+def _levels(problem: GridProblem, grid: Grid, inverse: Floats) -> Levels:
+    within = np.ix_(problem.usable, problem.usable)
+    cost = grid.edge_bytes.min() * inverse[within] + grid.edge_messages.min() * grid.latency[within]
+    return levels(cost, problem.rows, problem.columns)
+
+
+def row_bound(problem: GridProblem, grid: Grid, inverse: Floats, near: Levels | None) -> float:
+    """Seconds that the edges of the largest row cost at least; ``near`` is None where there are none."""
+    usable = problem.usable
+    if near is None:
         return 0.0
     spare = len(usable) - problem.places
     onward, back = walks(grid, inverse, usable)
     through = np.sort((onward + back).min(axis=0)[usable])
-    return max(float(through[-1 - spare]), _average(problem, grid, inverse))
+    return max(float(through[-1 - spare]), _average(problem, grid, inverse), near.largest_row())
 
 
 def _average(problem: GridProblem, grid: Grid, inverse: Floats) -> float:
@@ -139,34 +152,59 @@ def _rings(near: np.ndarray, rows: int) -> tuple[Ints, list[int]]:
     return label, [int(size) // rows for size in np.bincount(found)]
 
 
-def combined_bound(problem: GridProblem, grid: Grid, inverse: Floats, row: float) -> float:
-    """Seconds; 0 where not all columns are counted or nothing beyond ``row`` plus the columns' bound follows.
+def combined_bound(
+    problem: GridProblem, grid: Grid, inverse: Floats, near: Levels | None, row: float, column: float
+) -> float:
+    """Seconds of edges and columns; 0 where nothing beyond ``row`` plus ``column`` (what none is below) follows.
 
-    ``row``: what no largest row is below. Thresholds are the distinct costs, thinned to ``MOST_THRESHOLDS``: between
-    two of them the rows of the upper and the columns of the lower one hold.
+    The rows' bound falls with the threshold, so that between two thresholds where it is the same the lower one tells;
+    stretches where it falls are halved, the one of the least bound first, ``MOST_THRESHOLDS`` times.
     """
-    n, p = problem.rows, problem.columns
-    if n == 1 or p == 1 or not grid.counted.all():
+    if problem.rows == 1 or near is None or not grid.counted.any():
         return 0.0
-    cost, offset = _link_costs(problem, grid, inverse)
+    cost, _ = _link_costs(problem, grid, inverse)
     every = np.unique(cost[~np.eye(len(cost), dtype=bool)])
-    upper = np.unique(np.linspace(0, len(every) - 1, MOST_THRESHOLDS).astype(int))
-    usable = problem.usable
-    within = np.ix_(usable, usable)
+    every = every[max(0, np.searchsorted(every, column * (1 + 1e-12)) - 1) :]  # from the last that ``column`` allows
+
+    def rows(k: int) -> float:
+        return max(row, _rows_around(problem, grid, inverse, near, _rings(cost <= every[k], problem.rows)))
+
+    def columns(k: int) -> float:
+        return max(float(every[k]), column)
+
+    first, last = rows(0), rows(len(every) - 1)
+    best = min(first + columns(0), last + columns(len(every) - 1))
+    stretches = [(last + columns(min(1, len(every) - 1)), 0, first, len(every) - 1, last)]
+    for _ in range(MOST_THRESHOLDS):
+        bound, low, above, high, below = stretches[0]
+        if bound >= best or high - low < 2 or above == below:
+            break
+        heapq.heappop(stretches)
+        middle = (low + high) // 2
+        between = rows(middle)
+        best = min(best, between + columns(middle))
+        for one, left, other, right in ((low, above, middle, between), (middle, between, high, below)):
+            if left > right and other - one > 1:
+                heapq.heappush(stretches, (right + columns(one + 1), one, left, other, right))
+        if not stretches:
+            break
+    return min(best, stretches[0][0]) if stretches else best
+
+
+def _rows_around(
+    problem: GridProblem, grid: Grid, inverse: Floats, near: Levels, rings: tuple[Ints, list[int]]
+) -> float:
+    """Seconds of the edges of the largest row whose counted columns lie inside the components of ``rings``; inf where
+    there is no room for them."""
+    label, rooms = rings
+    if sum(rooms) < grid.counted.sum():
+        return np.inf
+    if not grid.counted.all():
+        return near.anchored(label)
+    crossings = -(-problem.columns // max(rooms)) - 1
+    if crossings == 0:
+        return 0.0
+    within = np.ix_(problem.usable, problem.usable)
     edge = grid.edge_bytes.min() * inverse[within] + grid.edge_messages.min() * grid.latency[within]
-    least = float(edge[~np.eye(len(edge), dtype=bool)].min())
-    best, lower = np.inf, 0  # the dearest link is one of every[lower] to every[k]
-    for k in upper.tolist():
-        label, rooms = _rings(cost <= every[k], n)
-        if sum(rooms) >= p:
-            rows = row
-            crossings = -(-p // max(rooms)) - 1
-            if crossings > 0:
-                apart = (label[:, None] != label[None, :]) & (label[:, None] >= 0) & (label[None, :] >= 0)
-                between = float(edge[apart].min())
-                rows = max(row, crossings * between + (p - 1 - crossings) * least)
-            best = min(best, rows + max(float(every[lower]), offset))
-            if crossings == 0:
-                break
-        lower = k + 1
-    return float(best) if np.isfinite(best) else 0.0
+    apart = (label[:, None] != label[None, :]) & (label[:, None] >= 0) & (label[None, :] >= 0)
+    return near.crossing(crossings, float(edge[apart].min()))

@@ -3,11 +3,34 @@
 Helpers take the arrays that they need and not the whole grid: handing that over costs more than an edge.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from solvers.compiled import compiled
 from solvers.mapping.grid import Grid
 from solvers.mapping.problem import Floats, Ints, Order
+
+
+def _largest(figures: Floats) -> float:
+    most = figures[0]
+    for k in range(figures.shape[0]):
+        most = max(most, figures[k])
+    return float(most)
+
+
+largest = compiled(_largest, inner=True)
+
+
+def _copy(of: NDArray[Any], to: NDArray[Any]) -> None:
+    """Two dimensions; a slice takes seconds to compile."""
+    for r in range(of.shape[0]):
+        for c in range(of.shape[1]):
+            to[r, c] = of[r, c]
+
+
+copy = compiled(_copy, inner=True)
 
 
 def _crossed(groups: Ints, i: int, j: int, k: int) -> int:
@@ -20,7 +43,7 @@ def _crossed(groups: Ints, i: int, j: int, k: int) -> int:
     return int(g)
 
 
-crossed = compiled(_crossed)
+crossed = compiled(_crossed, inner=True)
 
 
 def _count(groups: Ints, i: int, j: int, weight: float, flows: Floats) -> None:
@@ -33,7 +56,7 @@ def _count(groups: Ints, i: int, j: int, weight: float, flows: Floats) -> None:
             flows[g] += weight
 
 
-count = compiled(_count)
+count = compiled(_count, inner=True)
 
 
 def _shared(groups: Ints, capacity: Floats, flows: Floats, i: int, j: int, inverse: float) -> float:
@@ -48,7 +71,7 @@ def _shared(groups: Ints, capacity: Floats, flows: Floats, i: int, j: int, inver
     return inverse
 
 
-shared = compiled(_shared)
+shared = compiled(_shared, inner=True)
 
 
 def _add_blocks(grid: Grid, order: Order, row: Floats, flows: Floats) -> None:
@@ -78,7 +101,7 @@ def _add_blocks(grid: Grid, order: Order, row: Floats, flows: Floats) -> None:
                 row[first + a] += block_bytes[c] * worst
 
 
-add_blocks = compiled(_add_blocks)
+add_blocks = compiled(_add_blocks, inner=True)
 
 
 def _terms(grid: Grid, order: Order, row: Floats, column: Floats) -> None:
@@ -136,7 +159,7 @@ def _value(grid: Grid, order: Order) -> float:
     """Seconds of ``order``."""
     row, column = np.empty(order.shape[0]), np.empty(order.shape[1])
     terms(grid, order, row, column)
-    return float(row.max() + column.max())
+    return float(largest(row) + largest(column))
 
 
 value = compiled(_value)

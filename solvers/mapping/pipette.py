@@ -15,40 +15,61 @@ from solvers.mapping.problem import GridProblem, Ints, Order
 HOTTEST, COOLING, STEPS = 1.0, 0.999, 20_000
 
 
+def _replace(of: Ints, to: Ints) -> None:
+    for k in range(of.shape[0]):
+        to[k] = of[k]
+
+
+replace = compiled(_replace, inner=True)
+
+
+def _laid_out(grid: Grid, sequence: Ints, order: Order) -> float:
+    """Seconds of the order that ``sequence`` fills row by row."""
+    p = order.shape[1]
+    for r in range(order.shape[0]):
+        for c in range(p):
+            order[r, c] = sequence[r * p + c]
+    return float(value(grid, order))
+
+
+laid_out = compiled(_laid_out, inner=True)
+
+
 def _permute(grid: Grid, sequence: Ints, n: int, p: int, steps: int, random: np.random.Generator) -> float:
     """Anneals ``sequence`` [usable hosts] in place; returns the value of the best, which it ends as."""
     count = sequence.shape[0]
-    places = n * p
-    now = value(grid, sequence[:places].copy().reshape(n, p))
-    best, best_value = sequence.copy(), now
-    other = sequence.copy()
+    order = np.empty((n, p), np.int64)
+    best, other = np.empty(count, np.int64), np.empty(count, np.int64)
+    replace(sequence, other)
+    replace(sequence, best)
+    now = best_value = laid_out(grid, sequence, order)
     temperature = HOTTEST
     for _ in range(steps):
-        a, b = random.integers(0, count), random.integers(0, count)
-        kind = random.integers(0, 3)
-        other[:] = sequence
+        a, b = int(random.random() * count), int(random.random() * count)
+        kind = int(random.random() * 3)
+        replace(sequence, other)
         if kind == 0:
             other[a], other[b] = sequence[b], sequence[a]
         elif kind == 1:
             host = sequence[a]
-            if a < b:
-                other[a:b] = sequence[a + 1 : b + 1]
-            else:
-                other[b + 1 : a + 1] = sequence[b:a]
+            for k in range(a, b):
+                other[k] = sequence[k + 1]
+            for k in range(b, a):
+                other[k + 1] = sequence[k]
             other[b] = host
         else:
             first, last = min(a, b), max(a, b)
             for k in range(first, last + 1):
                 other[k] = sequence[first + last - k]
-        new = value(grid, other[:places].copy().reshape(n, p))
+        new = laid_out(grid, other, order)
         if new <= now or random.random() < np.exp((now - new) * 1e3 / temperature):
-            sequence[:] = other
+            replace(other, sequence)
             now = new
             if now < best_value:
                 best_value = now
-                best[:] = sequence
+                replace(sequence, best)
         temperature *= COOLING
-    sequence[:] = best
+    replace(best, sequence)
     return float(best_value)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from solvers.compiled import compiled
 from solvers.mapping.grid import Grid, alone, grid_of
-from solvers.mapping.kernels import value
+from solvers.mapping.kernels import copy, value
 from solvers.mapping.problem import Floats, GridProblem, Ints, Order
 
 
@@ -138,7 +138,7 @@ def _search(
                 found = value(grid, order)
                 if found < best_value:
                     best_value = found
-                    best[:] = order
+                    copy(order, best)
                 used[h] = 0
                 order[r, c] = -1
                 placed = False

@@ -158,7 +158,7 @@ def _align(
     return best_value
 
 
-align = compiled(_align)
+align = compiled(_align, inner=True)
 
 
 def _cover(

@@ -1,13 +1,15 @@
 """Local search for orders of any size: annealing from several starts, one place a row reassigned at a time.
 
-Each round anneals ``WORKERS`` orders in threads, each from a start or the best so far, with its own seed, and then
+Each round anneals ``WORKERS`` orders in threads, each from a start or the best so far, with its own seed. In the first
+round of a large grid hosts only follow hosts of their group (leaf), so that slow links are avoided before the shape of
+the start is lost. Each round then
 improves the best by assignment: a place in every row is chosen, no two of them neighbours around a ring, so that what
 a host costs in one does not depend on who gets the others; the least largest row under a threshold on the ring is an
 assignment. Rounds are the same for the same problem and seed; what ends them early is the stopping rule.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -17,6 +19,7 @@ from solvers.mapping.grid import grid_of
 from solvers.mapping.kernels import terms, value
 from solvers.mapping.problem import Floats, GridProblem, Order
 from solvers.mapping.starts import linked, starts
+from solvers.mapping.tables import empty_tables, fill
 from solvers.solution import Stop
 from solvers.stop import StoppingRule
 
@@ -27,11 +30,14 @@ TRIED, TRIAL = 8, 40
 SMALL = 64
 """Places up to which annealing begins hot: larger grids keep the shape of their start."""
 
-HOT, HOT_AGAIN, COLD = 0.03, 3e-4, 1e-5
-"""Shares of the value: temperatures to begin hot with, to begin a start or the best so far with, and to end with."""
+HOT, COLD = 0.03, 1e-5
+"""Shares of the value: temperatures to begin a small grid with, and to end with."""
 
-SLICE, SLICE_WHOLE = 20_000, 500
-"""Moves between two looks at the stopping rule; the second where every order is priced as a whole."""
+WARM = (3e-4, 2e-3)
+"""Those to begin a start or the best so far with, of each worker: some need little to come apart, some need more."""
+
+SLICE = 20_000
+"""Moves between two looks at the stopping rule."""
 
 
 def effort(places: int) -> tuple[int, int]:
@@ -50,7 +56,9 @@ class LocalSearch:
         self.fixed = np.full((problem.rows, problem.columns), -1, dtype=np.int64)
         for place, host in problem.fixed.items():
             self.fixed[place] = host
-        self.line, smooth = linked(problem, self.grid)
+        self.tables = [empty_tables(self.grid, problem.rows) for _ in range(WORKERS)]
+        self.line, smooth, self.group = linked(problem, self.grid)
+        self.enough = -np.inf
         self.begun = self._starts(smooth)
         self.best = self.begun[0].copy()
         self.best_value = float(value(self.grid, self.best))
@@ -69,13 +77,14 @@ class LocalSearch:
         places = self.problem.places
         rounds, moves = effort(places)
         generator = np.random.default_rng(self.seed)
+        self.enough = enough
         if (why := self._shorten(TRIAL * places, generator, stop, tell)) is not None:
             return why
         for turn in range(rounds):
-            hot = (HOT if turn == 0 and places <= SMALL else HOT_AGAIN) * self.best_value
+            hot = (HOT,) * WORKERS if turn == 0 and places <= SMALL else WARM
             begin = self.begun[:WORKERS] if turn == 0 else [self.best] * WORKERS
             begin = [begin[k % len(begin)].copy() for k in range(WORKERS)]
-            why = self._anneal(begin, hot, moves * places, generator, stop, tell)
+            why = self._anneal(begin, hot, moves * places, generator, stop, tell, keep_groups=turn == 0)
             if why is None:
                 why = self._assign(generator, stop)
                 tell(self.best_value)
@@ -92,7 +101,7 @@ class LocalSearch:
         tried: list[tuple[float, Order]] = []
         for k in range(0, len(self.begun), WORKERS):
             states = [order.copy() for order in self.begun[k : k + WORKERS]]
-            why = self._anneal(states, HOT_AGAIN * self.best_value, count, generator, stop, tell)
+            why = self._anneal(states, WARM[:1] * WORKERS, count, generator, stop, tell, keep_groups=True)
             tried += [(float(value(self.grid, order)), order) for order in states]
             if why is not None:
                 return why
@@ -106,39 +115,60 @@ class LocalSearch:
     def _anneal(
         self,
         states: list[Order],
-        hot: float,
+        hot: tuple[float, ...],
         count: int,
         generator: np.random.Generator,
         stop: StoppingRule,
         tell: Callable[[float], None],
+        *,
+        keep_groups: bool,
     ) -> Stop | None:
-        """Anneals every order of ``states`` at once, in place and in slices; returns why it was stopped."""
+        """Anneals every order of ``states`` at once, in place and in slices; returns why it was stopped.
+
+        ``hot``: shares of the value that each begins with.
+        """
         if self.problem.places < 2:
             return None
-        cold = COLD * self.best_value
-        if not 0 < cold < hot:
+        scale = self.best_value
+        if not scale > 0:
             return None
-        whole = bool(self.problem.shared) or self.problem.blocks is not None
-        slices = max(1, count // (SLICE_WHOLE if whole else SLICE))
+        slices = max(1, count // SLICE)
         moves = max(1, count // slices)
-        ratio = (cold / hot) ** (1.0 / slices)
+        ratios = [(COLD / share) ** (1.0 / slices) for share in hot]
         randoms = generator.spawn(len(states))
+        group = self.group if keep_groups and self.problem.places > SMALL else np.zeros_like(self.group)
+        for order, room in zip(states, self.tables, strict=False):
+            fill(self.grid, order, room)
         with ThreadPoolExecutor(len(states)) as pool:
             for k in range(slices):
-                warm = hot * ratio**k
                 best = [order.copy() for order in states]
-                jobs = [
-                    pool.submit(
-                        anneal, self.grid, order, self.fixed, self.line, moves, warm, warm * ratio, random, kept
+                jobs: list[Future[float]] = []
+                for w, order in enumerate(states):
+                    warm = scale * hot[w] * ratios[w] ** k
+                    jobs.append(
+                        pool.submit(
+                            anneal,
+                            self.grid,
+                            order,
+                            self.tables[w],
+                            self.fixed,
+                            self.line,
+                            group,
+                            moves,
+                            warm,
+                            warm * ratios[w],
+                            randoms[w],
+                            best[w],
+                        )
                     )
-                    for order, kept, random in zip(states, best, randoms, strict=True)
-                ]
                 for job, kept in zip(jobs, best, strict=True):
                     self._keep(kept, job.result())
                 self.moves += moves * len(states)
                 tell(self.best_value)
                 if (why := stop(self.moves)) is not None:
                     return why
+                if self.best_value <= self.enough:
+                    return "gap"
         return None
 
     def _spare(self, order: Order) -> Order:

@@ -9,6 +9,7 @@ from solvers.mapping.bounds import Bounds, lower_bounds
 from solvers.mapping.evaluate import evaluate
 from solvers.mapping.places import PlaceSearch
 from solvers.mapping.problem import GridProblem, Order
+from solvers.mapping.readiness import ready
 from solvers.mapping.rows import RowSearch
 from solvers.mapping.search import LocalSearch
 from solvers.solution import Solution, Stop, relative_gap
@@ -43,8 +44,10 @@ def solve_mapping(
     Proven where an exact search suits and ends in time: up to 18 hosts and 6 rows without shared links, blocks and
     fixed places, a single column of up to 18 hosts, and up to 12 hosts with every option; elsewhere where value and
     bound meet. The same problem and seed give the same order unless a limit ends the search. ``KeyboardInterrupt``
-    ends it with the best so far.
+    ends it with the best so far. The first call on a machine compiles the search for some seconds, outside the limit
+    (``solvers.mapping.readiness`` does it before, and tells).
     """
+    ready()
     began = time.perf_counter()
     run = _Run(problem, FirstOf(stop or NoLimit(), MaxSeconds(time_limit_seconds)), seed, on_progress)
     why = run.whole()

@@ -1,14 +1,11 @@
-"""The compiled loops, made ready before a search's clock starts: some seconds once on a machine, then almost none.
+"""The compiled loops of skipping, made ready."""
 
-``compiled`` keeps all of them on disk, where a folder for that can be written.
-"""
-
-import threading
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
+from solvers.readiness import told
 from solvers.skip.arrays import keeps_rules
 from solvers.skip.path_graph import path_graph
 from solvers.skip.pricing import Prices, Pricing
@@ -16,19 +13,10 @@ from solvers.skip.problem import FORCED_ENDS, SkipProblem
 from solvers.skip.search import Setting, State, annealed, chances_of
 from solvers.skip.simulate import first_in_first_out
 
-PATIENCE_SECONDS = 1.0
-"""Loading takes less."""
-
 
 def ready(tell: Callable[[], None] | None = None) -> None:
     """Compiles what is not compiled yet, or loads it; ``tell`` is called (from another thread) if that is not quick."""
-    timer = threading.Timer(PATIENCE_SECONDS, tell or (lambda: None))
-    timer.daemon = True
-    timer.start()
-    try:
-        _once()
-    finally:
-        timer.cancel()
+    told(_once, tell)
 
 
 @cache

@@ -81,14 +81,15 @@ def large() -> None:
             show(f"leaf {leaf}, {stages} stages, {objective}", problem, 50)
             if objective == "step" and (leaf, stages) == (32, 16):
                 show("the same, uplinks of 400 GB/s", with_uplinks(problem, leaf, 400e9), 50)
+                slower = np.random.default_rng(5).uniform(0.9, 1.0, problem.bandwidth.shape)
+                show("the same, no two links alike", replace(problem, bandwidth=problem.bandwidth * slower), 50)
 
 
 def with_uplinks(problem: GridProblem, leaf: int, bytes_per_second: float) -> GridProblem:
     """All that leaves a leaf shares its uplink."""
     from solvers.mapping.grid import grid_of
 
-    line, _ = linked(problem, grid_of(problem))
-    groups = line.reshape(-1, leaf).tolist()
+    groups = linked(problem, grid_of(problem)).line.reshape(-1, leaf).tolist()
     uplinks = tuple(SharedLink(members=tuple(members), bytes_per_second=bytes_per_second) for members in groups)
     return replace(problem, shared=uplinks)
 

@@ -1,6 +1,7 @@
 """``plan_mapping`` and its files: values by hand, results against the bundled instances, all errors at once."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,17 @@ def test_the_checker_prices_random_orders_as_the_solver_does() -> None:
 def test_a_fixed_host_is_there_to_use(fixed: dict[str, str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         load_mapping(two_leaves(excluded=["b"], pipelines=1, fixed=fixed))
+
+
+def test_compiling_is_told_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ``plan map``: the search's clock starts behind it."""
+    from solvers import readiness
+    from solvers.mapping import readiness as loops
+
+    told: list[str] = []
+    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(loops, "_once", lambda: time.sleep(0.3) if not told else None)
+    problem = load_mapping(two_leaves())
+    for _ in range(2):
+        plan_mapping(problem, on_compiling=lambda: told.append("compiling"))
+    assert told == ["compiling"]

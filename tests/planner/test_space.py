@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 
 from costmodels.configuration import Configuration, Job
@@ -45,6 +46,65 @@ def test_pins_and_forbidden_degrees_hold_for_every_candidate() -> None:
     for i in range(len(space.columns)):
         row = space.columns.row(i)
         assert (row.tp, row.recompute, row.cp, row.zero) == (2, "full", 1, 0)
+
+
+FOLDABLE = (cluster(2, 4), moe_model(layers=3, experts=8), Job(global_batch=8, sequence_length=4096))
+"""8 GPUs, 8 experts."""
+
+
+def test_without_folding_experts_keep_to_the_attentions_groups() -> None:
+    """Second method: of all legal configurations, found by plain loops, those whose groups, counted rank by rank of a
+    stage, are such: expert-tensor groups the tensor groups, expert groups within data-parallel ones."""
+
+    def keeps(c: Configuration) -> bool:
+        ranks = np.arange(c.tp * c.cp * c.dp)
+        dense, experts = ranks.reshape(c.dp, c.cp, c.tp), ranks.reshape(c.edp, c.ep, c.etp)
+        replicas = [set(dense[:, i, j]) for i in range(c.cp) for j in range(c.tp)]
+        spread = [set(experts[i, :, j]) for i in range(c.edp) for j in range(c.etp)]
+        within = all(any(group <= one for one in replicas) for group in spread)
+        return within and dense.reshape(-1, c.tp).tolist() == experts.reshape(-1, c.etp).tolist()
+
+    legal = set(legal_configurations(*FOLDABLE))
+    kept = {c for c in legal if keeps(c)}
+    space = enumerate_space(*FOLDABLE, forbid={"folding"})
+    assert {space.columns.row(i) for i in range(len(space.columns))} == kept
+    assert {c for c in legal if not c.folded} == kept
+    assert 0 < len(kept) < len(legal)
+    assert any(reason.startswith("folding is forbidden") for reason in space.pruned)
+
+
+def test_a_dense_model_has_nothing_to_fold() -> None:
+    """tp = 2 with etp = 1 is no folding where there are no experts."""
+    machine, job = cluster(1, 4), Job(global_batch=8, sequence_length=2048)
+    free = enumerate_space(machine, dense_model(), job)
+    held = enumerate_space(machine, dense_model(), job, forbid={"folding"})
+    assert len(held.columns) == len(free.columns)
+    assert held.pruned == free.pruned
+
+
+@pytest.mark.parametrize(
+    ("degrees", "folded"),
+    [
+        ({"tp": 2, "sp": 1, "pp": 8, "dp": 8, "ep": 4, "etp": 2}, False),  # MCore of Table 3
+        ({"tp": 2, "sp": 1, "pp": 8, "dp": 8, "ep": 8, "etp": 1}, True),  # MCore with folding
+        ({"tp": 2, "sp": 1, "cp": 4, "pp": 8, "dp": 2, "ep": 1, "etp": 2}, False),
+        ({"tp": 2, "sp": 1, "cp": 4, "pp": 8, "dp": 2, "ep": 8, "etp": 2}, True),  # over cp as well
+        ({"tp": 2, "sp": 1, "cp": 4, "pp": 8, "dp": 2, "ep": 2, "etp": 2}, True),  # neighbours of the same replica
+        ({"dp": 4, "ep": 3}, True),  # not part of four replicas
+        ({"tp": 2, "sp": 1, "dp": 4}, True),  # experts whole, attention cut
+    ],
+)
+def test_what_counts_as_folded(degrees: dict[str, int], folded: bool) -> None:
+    """Mixtral 8x22B on 128 GPUs as arXiv 2504.14960, Table 3, has it; others by hand."""
+    assert Configuration(**degrees).folded is folded  # type: ignore[arg-type]
+
+
+def test_folding_is_a_demand_and_no_degree_to_pin() -> None:
+    job = Job(global_batch=8, sequence_length=2048)
+    with pytest.raises(IllegalConfiguration, match="folding: no such degree"):
+        enumerate_space(cluster(), dense_model(), job, {"folding": 1})
+    with pytest.raises(IllegalConfiguration, match=r"fold: no such degree; one of tp.*folding"):
+        enumerate_space(cluster(), dense_model(), job, forbid={"fold"})
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,20 @@ def test_json_stays_the_plan_alone(run: Run) -> None:
     assert "Excluded       node0; step" in result.stderr
 
 
+def test_all_nodes_are_those_of_the_cluster_and_used_the_best_way(run: Run, seven: Path) -> None:
+    """Of four nodes node2 has lost a GPU: with all, its seven GPUs cannot be used beside eight of the others where one
+    pipeline takes a node; without node0, neither. Second method: the clusters of three and of two whole nodes."""
+    batch = [*JOB[:3], "48", *JOB[4:6], "--pin", "tp=8,pp=1,cp=1,recompute=full"]
+    result = run("solve", seven, *batch, "--exclude", "node0")
+    three, two = (step_seconds(run, seven, *batch, "--exclude", left) for left in ("node2", "node[0,2]"))
+    line = next(line for line in result.stdout.splitlines() if line.startswith("Excluded"))
+    assert f"step {two:.4g} s, " in line
+    assert line.endswith(
+        f"than with all 4 nodes ({three:.4g} s, proven; 3 x 8 GPUs: node2 left out, 7 GPUs stay unused)"
+    )
+    assert "with node0: 4 x 7 GPUs: 3 GPUs stay unused: nothing fits" in result.stderr
+
+
 def test_no_time_left_for_all_nodes_is_said() -> None:
     """A limit of one second that began two seconds ago."""
     asked = Asked(
@@ -104,7 +118,11 @@ def test_a_node_that_lost_a_gpu_is_planned_both_ways(run: Run, seven: Path, tmp_
     plan = Plan.load(path)
     assert (plan.cluster().nodes, plan.cluster().gpus_per_node, plan.ranks.world_size) == (4, 7, 28)
     assert "4 x 7 GPUs: 3 GPUs stay unused: step" in result.stderr
-    assert "3 x 8 GPUs: node2 left out, 7 GPUs stay unused: step" in result.stderr
+    told = "3 x 8 GPUs: node2 left out, 7 GPUs stay unused: no step below "
+    line = next(line for line in result.stderr.splitlines() if line.startswith(told))
+    bound = float(line.removeprefix(told).removesuffix(" s"))
+    searched = step_seconds(run, seven, *batch, "--exclude", "node2")
+    assert plan.prediction.step_seconds < bound <= float(f"{searched:.4g}")  # as many digits as the line has
     assert run("validate", path, "--cluster", seven).exit_code == 0
 
 

@@ -7,6 +7,7 @@ from click.testing import Result
 
 from planner.plan import Plan, with_hosts
 from tests.planner.cli.conftest import Run
+from tests.planner.plan import samples
 
 
 def test_a_fresh_plan_is_clean(run: Run, solved: tuple[Result, Path]) -> None:
@@ -33,6 +34,16 @@ def test_explain_shows_the_summary_of_solve_and_what_binds(run: Run, solved: tup
     assert result.stdout.startswith(solved[0].stdout.rstrip())
     fullest = min(Plan.load(solved[1]).stages, key=lambda stage: stage.memory.free_bytes)
     assert f"stage {fullest.stage} is fullest" in result.stdout
+
+
+def test_explain_says_where_experts_lie(run: Run, solved: tuple[Result, Path], tmp_path: Path) -> None:
+    """By hand: 16 ranks a stage, ep 8 with etp 1 in nodes of eight; nothing of the kind for a dense model."""
+    samples.experts_and_prediction_layer().save(tmp_path / "experts.json")
+    shown = run("explain", tmp_path / "experts.json").stdout
+    assert "folded over tp=2 x cp=1 x dp=8 (each expert group in one NVLink domain)" in shown
+    told = json.loads(run("explain", tmp_path / "experts.json", "--json").stdout)
+    assert told["expert_groups"] == {"ep": 8, "etp": 1, "edp": 2, "folded": True, "domains": 1}
+    assert "expert_groups" not in json.loads(run("explain", solved[1], "--json").stdout)
 
 
 def test_explain_shows_the_hosts(run: Run, solved: tuple[Result, Path], tmp_path: Path) -> None:

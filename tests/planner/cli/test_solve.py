@@ -100,6 +100,8 @@ def test_infeasible_exits_with_4_and_says_by_how_much(run: Run) -> None:
         (["--pin", "tp=1,tp=2"], "twice"),
         (["--pin", "recompute=some"], "none, selective, full"),
         (["--forbid", "xp"], "unknown field 'xp'"),
+        (["--forbid", "foldin"], "did you mean 'folding'"),
+        (["--pin", "folding=1"], "unknown field 'folding'"),
         (["--pin", "tp=2", "--forbid", "tp,cp"], "tp: both pinned and forbidden"),
         (["--set", "gradients"], "write KEY=VALUE"),
         (["--set", "gradients=bf16,gradients=fp32"], "given twice"),

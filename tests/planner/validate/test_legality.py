@@ -128,8 +128,24 @@ def test_the_search_and_the_validator_agree_on_what_is_legal(
     assert legal == (broken(model, job, configuration) == [])
 
 
+def test_experts_that_fold_though_it_is_forbidden() -> None:
+    """By hand, on 16 GPUs: tp 2, dp 8."""
+    options = PlanOptions(forbid=("folding",))
+
+    def fields(**changes: int) -> list[str]:
+        return [field for field, _ in option_breaches(options, samples.LATENT_MOE, replace(SPARSE, **changes))]
+
+    assert fields() == []  # ep 4 is part of dp 8, and etp 2 is tp
+    assert fields(etp=1) == ["etp"]
+    assert fields(ep=16) == ["ep"]
+    assert fields(cp=4, dp=2) == ["ep", "cp"]
+    assert fields(cp=2, dp=4) == ["cp"]
+    assert fields(cp=2, dp=4, ep=1) == []
+    assert list(option_breaches(options, samples.LLAMA_8B, DENSE)) == []  # tp 2, and no experts
+
+
 def test_pins_and_bans_are_held() -> None:
     options = PlanOptions(pins={"tp": 4, "recompute": "none"}, forbid=("pp", "sp", "zero"))
-    assert [field for field, _ in option_breaches(options, DENSE)] == ["tp", "pp", "sp", "zero"]
+    assert [field for field, _ in option_breaches(options, samples.LLAMA_8B, DENSE)] == ["tp", "pp", "sp", "zero"]
     plain = Configuration(tp=4, dp=4, zero=0)
-    assert list(option_breaches(options, plain)) == []
+    assert list(option_breaches(options, samples.LLAMA_8B, plain)) == []

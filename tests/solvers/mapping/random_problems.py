@@ -77,6 +77,25 @@ def unlike_columns(problem: GridProblem, generator: np.random.Generator) -> Grid
     )
 
 
+def clustered_problem(seed: int) -> GridProblem:
+    """At most 8 places on two or three leaves, some links slow; any columns counted, with offsets of their own."""
+    generator = np.random.default_rng(seed)
+    n, p = ((2, 4), (4, 2), (2, 3), (3, 2), (1, 6), (2, 2))[generator.integers(6)]
+    hosts = n * p + (int(generator.integers(2)) if n * p <= 6 else 0)
+    leaf = generator.integers(0, generator.integers(2, 4), hosts)
+    slow = generator.random((hosts, hosts)) < generator.choice([0.0, 0.2])
+    table = np.where(leaf[:, None] == leaf[None, :], 50e9, 12.5e9)
+    return GridProblem(
+        rows=n,
+        columns=p,
+        bandwidth=table * np.where(slow, generator.uniform(0.2, 0.9, (hosts, hosts)), 1.0),
+        edge_bytes=(1e8,) * (p - 1),
+        ring_bytes=(float(generator.choice([1e7, 1e8, 1e9])),) * p,
+        ring_offset=tuple(generator.uniform(0, 0.01, p).tolist()) if generator.random() < 0.5 else (),
+        counted=tuple((generator.random(p) < 0.5).tolist()),
+    )
+
+
 def leaves(hosts: int, leaf: int, *, oversubscription: float, degraded: float, seed: int) -> Floats:
     """Bytes per second of hosts with 400 Gb/s each on leaves of ``leaf``, between leaves ``oversubscription`` times
     less, and of a share ``degraded`` of all links a fifth to four fifths."""

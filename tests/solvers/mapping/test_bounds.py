@@ -10,7 +10,8 @@ from solvers.mapping.evaluate import evaluate
 from solvers.mapping.problem import GridProblem, SharedLink, training_grid
 from solvers.mapping.solve import solve_mapping
 from solvers.stop import MaxEvaluations
-from tests.solvers.mapping.random_problems import leaves
+from tests.oracles.mapping import best
+from tests.solvers.mapping.random_problems import clustered_problem, leaves
 
 
 def cluster(
@@ -62,6 +63,12 @@ def test_search_avoids_slow_links() -> None:
     assert solution.value < 0.5 * evaluate(given, given.default_order()).value
 
 
+def test_slow_links_are_avoided_without_leaving_the_leaf() -> None:
+    """Every row fills a leaf of 16, where one link in ten is slow, and so is one in ten between leaves."""
+    solution = solve_mapping(cluster(1024, 16, 64, 16, degraded=0.1), stop=MaxEvaluations(1_000_000))
+    assert (solution.status, solution.stop) == ("optimal", "gap")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_slower_links_never_lower_the_bound_or_the_optimum(seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -80,6 +87,18 @@ def test_slower_links_never_lower_the_bound_or_the_optimum(seed: int) -> None:
     for other in (slower, narrow):
         assert lower_bounds(other).value >= lower_bounds(given).value * (1 - 1e-12)
         assert solve_mapping(other).value >= solve_mapping(given).value * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("first", range(0, 600, 100))
+def test_no_order_is_below_the_bound(first: int) -> None:
+    """Against all orders; and the bound is often the best of them."""
+    met = 0
+    for seed in range(first, first + 100):
+        given = clustered_problem(seed)
+        bound, least = lower_bounds(given).value, best(given)
+        assert bound <= least * (1 + 1e-9), seed
+        met += bound >= least * (1 - 1e-9)
+    assert met >= 20
 
 
 def test_a_stopped_search_returns_an_order_and_a_bound() -> None:

@@ -1,7 +1,6 @@
-"""The compiled loops: all of them kept on disk, and a long compilation told, a short one not."""
+"""The compiled loops: all of them kept on disk, and compiled before the clock starts."""
 
 import dataclasses
-import time
 from types import ModuleType
 
 import pytest
@@ -36,12 +35,3 @@ def test_nothing_is_left_to_compile_inside_the_time_limit() -> None:
     solve_skip(chain("chain_20", 20, 12), time_limit_seconds=0.5)
     solve_skip(twenty_nodes(fixed=False), time_limit_seconds=0.5)
     assert [list(loop.signatures) for loop in entries] == before
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0), (0.5, 1)])
-def test_only_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(readiness, "_once", lambda: time.sleep(seconds))
-    readiness.ready(lambda: told.append("compiling"))
-    assert len(told) == expected
