@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from costmodels import collectives
 from costmodels.columns import Columns
-from costmodels.configuration import GradientPrecision, MomentPrecision, Software
+from costmodels.configuration import GradientPrecision, Job, MomentPrecision, Software
 from costmodels.groups import Group, group_shape
 from costmodels.operators import System
 from costmodels.sharding import Column
@@ -66,6 +66,12 @@ def state_bytes(
     )
 
 
+def whole_gradients(columns: Columns, job: Job) -> NDArray[np.bool_]:
+    """Where gradients that could be sharded stay whole from micro-batch to micro-batch."""
+    several = columns.microbatches(job.global_batch) > 1
+    return (job.gradient_sync == "step") & (columns.zero >= 2) & several
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateTraffic:
     """Collectives over the replicas of a rank's parameters, and the optimizer's own work."""
@@ -100,6 +106,11 @@ class StateTraffic:
             software=software,
             whole_gradients=whole_gradients,
         )
+
+    @classmethod
+    def of_job(cls, columns: Columns, system: System, job: Job) -> "StateTraffic":
+        """As the job keeps its states."""
+        return cls.of(columns, system, job.gradients, job.moments, job.software, whole_gradients(columns, job))
 
     def _both(self, collective: str, bytes_per_parameter: float, dense: Column, experts: Column) -> Column:
         price = getattr(collectives, f"{collective}_seconds")

@@ -30,7 +30,7 @@ from costmodels.placement import order_of, stage_of_chunk
 from costmodels.price import Memory
 from costmodels.recompute import FIT, FULL, NONE, of_some_layers, recomputed_layers
 from costmodels.sharding import Column, vocabulary_rows
-from costmodels.states import StateBytes, StateTraffic, state_bytes
+from costmodels.states import StateBytes, StateTraffic, state_bytes, whole_gradients
 from costmodels.timeline import Order, Timeline, peak_live_counts, peak_with_softmaxes, simulate
 from costmodels.vocabulary import SplitVocabulary, split_vocabulary
 
@@ -140,14 +140,7 @@ class StepModel:
         return np.where(redone, mine[types], table(self.kept)[types, index])
 
     def _state_traffic(self, columns: Columns) -> StateTraffic:
-        job = self.job
-        whole = self._whole_gradients(columns)
-        return StateTraffic.of(columns, self.system, job.gradients, job.moments, job.software, whole)
-
-    def _whole_gradients(self, columns: Columns) -> NDArray[np.bool_]:
-        """Where gradients that could be sharded stay whole from micro-batch to micro-batch."""
-        several = columns.microbatches(self.job.global_batch) > 1
-        return (self.job.gradient_sync == "step") & (columns.zero >= 2) & several
+        return StateTraffic.of_job(columns, self.system, self.job)
 
     @cached_property
     def parameters(self) -> tuple[Column, Column]:
@@ -238,7 +231,7 @@ class StepModel:
 
     def _state(self, dense: Column, experts: Column, columns: Columns | None = None) -> StateBytes:
         job, columns = self.job, self.columns if columns is None else columns
-        whole = self._whole_gradients(columns)
+        whole = whole_gradients(columns, job)
         return state_bytes(dense, experts, columns, job.gradients, job.moments, job.software, whole)
 
     def shares(self, index: int) -> tuple[SplitVocabulary, StateBytes]:

@@ -8,9 +8,9 @@ import click
 
 from planner.cli.inputs import Asked
 from planner.cli.interrupt import Interrupt
-from planner.cli.output import echo_json, percent
+from planner.cli.output import percent
 from planner.cli.progress import Line
-from planner.cli.search import describe
+from planner.cli.search import describe, report_without_plan
 
 if TYPE_CHECKING:
     from costmodels.architecture import Model
@@ -51,11 +51,7 @@ def solve_unlike(
     finally:
         line.close()
     if outcome.plan is None:
-        text = f"{outcome.status}: no chain of node groups {'fits' if outcome.status == 'infeasible' else 'was found'}"
-        if as_json:
-            echo_json({"status": outcome.status, "reasons": [text]})
-        else:
-            click.echo(text)
+        report_without_plan(outcome, as_json)
         return outcome.status
     if output is not None:
         outcome.plan.save(output)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from costmodels.configuration import Job
     from costmodels.hardware import Cluster
     from planner.expert_training import ExpertLoads
+    from planner.mixed.solve import MixedOutcome
     from planner.solve import Outcome, Progress, SolveOptions
 
 
@@ -40,7 +41,7 @@ def search(
         line.close()
 
 
-def report_without_plan(outcome: "Outcome", as_json: bool) -> None:
+def report_without_plan(outcome: "Outcome | MixedOutcome", as_json: bool) -> None:
     """What to say when there is no plan: why nothing fits, or that time ran out first."""
     report = outcome.infeasibility
     lines = report.lines if report else (f"{outcome.status}: the search was stopped before its first price",)

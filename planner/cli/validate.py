@@ -24,9 +24,12 @@ def command(ctx: click.Context, plan: Path, cluster: str | None, style: str, as_
     if cluster is None:
         findings = validate(plan)
     else:
-        from planner.specs.machines import load_alike
+        from planner.mixed.of_spec import islands_of
+        from planner.specs.machines import load_machines
 
-        ways = load_alike(cluster).alternatives
-        findings = min((validate(plan, cluster=way.cluster) for way in ways), key=len)
+        machines = load_machines(cluster)
+        islands = islands_of(machines)
+        ways = [way.cluster for way in machines.alternatives] if islands is None else [islands]
+        findings = min((validate(plan, cluster=way) for way in ways), key=len)
     click.echo(render(findings, "json" if as_json else style, plan), nl=False)
     ctx.exit(1 if findings else 0)

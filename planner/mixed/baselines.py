@@ -41,9 +41,16 @@ class Baseline:
 
 
 def baselines(
-    islands: Islands, calibrations: Sequence[Calibration], model: Model, job: Job, options: SolveOptions
+    islands: Islands,
+    calibrations: Sequence[Calibration],
+    model: Model,
+    job: Job,
+    options: SolveOptions,
+    seconds: float | None = None,
 ) -> tuple[Baseline, ...]:
-    """The blind plan and the one for the slowest, in that order."""
+    """The blind plan and the one for the slowest, in that order, both searched in ``seconds`` together."""
+    limit = SECONDS if seconds is None else seconds / 2
+    options = replace(options, time_limit_seconds=min(SECONDS, limit))
     return (
         _blind(islands, calibrations, model, job, options),
         _slowest(islands, calibrations, model, job, options),
@@ -89,7 +96,7 @@ def _solved(
         calibration=calibration,
         top_k=1,
         gap=NEAR,
-        time_limit_seconds=min(SECONDS, options.time_limit_seconds or SECONDS),
+        time_limit_seconds=options.time_limit_seconds,
     )
     plan = solve(cluster, model, job, options=own).plan
     return None if plan is None else (plan.configuration(), plan.boundaries(), plan.prediction.step_seconds)

@@ -1,7 +1,7 @@
 """What no member of a family is below: bounds on many families at once.
 
-Item t of the chain takes at least w_k s_t on a machine of group k, with s_t its share of the chain on some machine of
-the job (sum of s_t = 1). Let stage j stand on group k(j) and hold the share x_j: its load is l_j >= w_k(j) x_j. With m
+Item t of the chain takes at least w_k s_t on a machine of group k, with s_t its share of the chain (sum of s_t = 1,
+``shares_of``). Let stage j stand on group k(j) and hold the share x_j: its load is l_j >= w_k(j) x_j. With m
 micro-batches, p stages and F_j <= f l_j, any cut under 1F1B obeys (``planner.coarse``)
 
     (a) T >= sum_{i<j} l_i + m l_j,      (b) T >= S + (m-1) l_j - (p-1-j) F_j,      S = sum of all l.
@@ -20,8 +20,8 @@ It is least for the fastest groups as full as they may be, whatever the order. B
 T_b(m_b) <= T and sum dp_b m_b mbs = the global batch, m_b real.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from costmodels.step import StepModel
 from planner.coarse import fits_some_cut
 from planner.mixed.islands import Islands
 from planner.mixed.space import Families, Ints
+from planner.mixed.state_bound import fastest_rings, hidden_share
 
 ROUNDING = 1e-12
 BATCH = 1 << 15
@@ -62,54 +63,75 @@ class Figures:
     last: Column
     shares: Column
     """[3, families]: of a layer at the most, of the embedding, of all behind the layers (``chain_bound.Shares``)."""
-    reduce: Column
-    """Seconds that reducing the gradients of an average stage takes at the least, ``gather`` that its updated weights
-    take."""
-    gather: Column
+    layers: Column
+    """[2, families]: dense and expert parameters of all layers on a rank, each as light as the lightest."""
+    states: Column
+    """Seconds R + G that keeping the states of an average stage equal takes at the least (``state_bound``)."""
 
     @classmethod
     def of(
         cls, islands: Islands, families: Families, calibrations: Sequence[Calibration], model: Model, job: Job
     ) -> "Figures":
-        """Of bundles side by side with states kept equal over the fastest trunk that each group has."""
-        beside = (families.pipelines > 0).sum(axis=1) > 1
-        found: list[NDArray[Any]] = []
-        for apart in (False, True):
-            rows = np.flatnonzero(beside == apart)
-            if not len(rows):
-                continue
-            distinct, index = families.columns.take(rows).distinct()
-            steps = [
-                StepModel(model, group, job, own, distinct)
-                for group, own in zip(islands.groups, calibrations, strict=True)
-            ]
-            if apart:
-                steps = [step.reducing_over(_fastest(islands, g)) for g, step in enumerate(steps)]
-            for table, values in enumerate(_of_steps(steps)):
-                if table == len(found):
-                    found.append(np.zeros((len(values), len(families)), dtype=values.dtype))
-                found[table][:, rows] = values[:, index]
-        none = np.zeros((len(islands.groups), 0))
-        return cls(*(found or [none] * len(fields(cls))))
+        """Of bundles side by side with states kept equal over the fastest rings there may be. A group's figures of
+        families without it are not worked out: inf, or 0."""
+        distinct, index = families.columns.distinct()
+        steps = [
+            StepModel(model, group, job, own, distinct) for group, own in zip(islands.groups, calibrations, strict=True)
+        ]
+        share = shares_of(steps[0], [_batched(_load, step) for step in steps])
+        shape = (len(islands.groups), len(families))
+        found: dict[str, NDArray[Any]] = {name: np.zeros(shape) for name in OF_GROUPS}
+        found["fits"] = np.zeros(shape, dtype=np.bool_)
+        found["slowness"][:] = np.inf
+        for g, step in enumerate(steps):
+            for rows, link, domain in _by_ring(islands, families, g):
+                configurations, which = np.unique(index[rows], return_inverse=True)
+                for start in range(0, len(configurations), BATCH):
+                    some = slice(start, start + BATCH)
+                    own = step.take(configurations[some])
+                    if link is not None:
+                        own = own.reducing_over(link, domain)
+                    here = (which >= start) & (which < start + BATCH)
+                    for name, values in _of_group(own, share[:, configurations[some]]).items():
+                        found[name][g, rows[here]] = values[which[here] - start]
+        return cls(**found, shares=_shares(steps[0], share)[:, index], layers=_layers(steps[0])[:, index])
 
 
-def _fastest(islands: Islands, group: int) -> Link:
-    """Of the trunks of a group, its own network holding up what goes over them."""
-    own = islands.groups[group].scale_out
-    trunks = [islands.trunk(group, other).link for other in range(len(islands.groups)) if other != group]
-    return Link(
-        bytes_per_second=min(own.bytes_per_second, max(link.bytes_per_second for link in trunks)),
-        latency_seconds=max(own.latency_seconds, min(link.latency_seconds for link in trunks)),
-    )
+OF_GROUPS = ("slowness", "forward_share", "update", "free", "state", "saved", "first", "last", "states")
 
 
-def _of_steps(steps: Sequence[StepModel]) -> list[Column]:
-    count = len(steps[0].columns)
-    parts = [
-        _figures([step.take(np.arange(start, min(start + BATCH, count))) for step in steps])
-        for start in range(0, count, BATCH)
-    ]
-    return [np.concatenate(part, axis=1) for part in zip(*parts, strict=True)]
+def _by_ring(islands: Islands, families: Families, group: int) -> Iterator[tuple[Ints, Link | None, int]]:
+    """Families that use ``group``, by the ring that keeps its states equal at the best, and by how many neighbours in
+    an NVLink domain hold the same stage; None where its own network does it all."""
+    count, domain = len(families), islands.groups[group].domain_gpus
+    rate, latency, near = np.zeros(count), np.zeros(count), np.zeros(count, dtype=np.int64)
+    used = np.zeros(count, dtype=np.bool_)
+    for number, bundling in enumerate(families.bundlings):
+        own = next((b for b, bundle in enumerate(bundling) if group in bundle), None)
+        rows = np.flatnonzero(families.bundling == number)
+        if own is None or not len(rows):
+            continue
+        used[rows] = True
+        if len(bundling) > 1:
+            rate[rows], latency[rows] = fastest_rings(islands, families, rows)
+            columns = families.columns.take(rows)
+            near[rows] = np.minimum(domain, columns.tp * columns.cp * families.pipelines[rows, own])
+    kind = np.zeros(count, dtype=np.int64)
+    for column in (rate, latency, near):
+        values, code = np.unique(column, return_inverse=True)
+        kind = kind * len(values) + code.reshape(-1)
+    kind[~used] = -1
+    for one in np.unique(kind[used]).tolist():
+        rows = np.flatnonzero(kind == one)
+        bandwidth, delay, gpus = float(rate[rows[0]]), float(latency[rows[0]]), int(near[rows[0]])
+        yield rows, Link(bytes_per_second=bandwidth, latency_seconds=delay) if gpus else None, gpus
+
+
+def _batched(table: Callable[[StepModel], Column], step: StepModel) -> Column:
+    count = len(step.columns)
+    starts = range(0, max(count, 1), BATCH)
+    parts = [table(step.take(np.arange(start, min(start + BATCH, count)))) for start in starts]
+    return np.concatenate(parts, axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +143,22 @@ class Scale:
     overhead: Column
 
     @classmethod
-    def of(cls, islands: Islands, families: Families, calibrations: Sequence[Calibration], figures: Figures) -> "Scale":
-        """At the least, [families]."""
+    def of(
+        cls,
+        islands: Islands,
+        families: Families,
+        calibrations: Sequence[Calibration],
+        figures: Figures | None = None,
+    ) -> "Scale":
+        """At the least, [families]; without ``figures`` the update takes no time."""
         slowed, update, overhead = (np.zeros(len(families)) for _ in range(3))
         for number, bundling in enumerate(families.bundlings):
             rows, used = np.flatnonzero(families.bundling == number), [g for bundle in bundling for g in bundle]
             most = max(calibrations[g].straggler_fraction_per_doubling for g in used)
             doublings = np.maximum(0.0, np.log2(families.columns.gpus[rows] / islands.gpus_per_node))
             slowed[rows] = 1.0 + most * doublings  # ``StepModel.straggler``
-            update[rows] = _part(figures.update, used, rows).min(axis=0)
+            if figures is not None:
+                update[rows] = _part(figures.update, used, rows).min(axis=0)
             overhead[rows] = max(calibrations[g].step_seconds for g in used)
         return cls(slowed, update, overhead)
 
@@ -141,42 +170,58 @@ class Scale:
         return float((step / (1 - ROUNDING) - self.overhead[index]) / self.slowed[index] - self.update[index])
 
 
-def _figures(steps: Sequence[StepModel]) -> tuple[Column, ...]:
-    counts = steps[0].chain.counts.astype(np.float64)
-    there = counts > 0
-    kinds = np.unique(steps[0].model.layers) + 1
-    behind = 1 + len(steps[0].model.kinds)
-    load = _load(steps[0])
-    share = load / (counts @ load)
-    shares = np.stack([share[kinds].max(axis=0), share[0], counts[behind:] @ share[behind:]])
-    slowness, forward_share, update, memory, states = [], [], [], [], []
-    for step in steps:
-        load = _load(step)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slowness.append(np.where(share > 0, load / share, np.inf)[there].min(axis=0))
-        most = (step.kept.forward_seconds / np.maximum(load, 1e-30))[there].max(axis=0)
-        forward_share.append(np.maximum(most, 0.5) if step.calibration.microbatch_seconds else most)
-        dense, experts = (counts @ parameters for parameters in step.parameters)
-        stages = step.columns.pp
-        update.append(step.traffic.optimizer_seconds(dense / stages, experts / stages))
-        # seconds grow no faster than bytes: of all stages together they are no less than of their sum
-        reduce, gather = step.traffic.gradient_seconds(dense, experts), step.traffic.parameter_seconds(dense, experts)
-        states.append((reduce / stages, gather / stages))
-        work = step.calibration.workspace_bytes + step.kept.transient_bytes[kinds].min(axis=0)
-        state, saved = step.state.total, step.saved_bytes
-        memory.append(
-            (
-                step.allocatable_bytes - work,
-                state[kinds].min(axis=0),
-                saved[kinds].min(axis=0),
-                state[0],
-                counts[behind:] @ state[behind:] + step.logit_bytes,
-            )
-        )
-    fits = np.stack([fits_some_cut(step) for step in steps])
-    tables = [np.stack(table) for table in zip(*memory, strict=True)]
-    between = [np.stack(table) for table in zip(*states, strict=True)]
-    return np.stack(slowness), np.stack(forward_share), fits, np.stack(update), *tables, shares, *between
+def _of_group(step: StepModel, share: Column) -> dict[str, NDArray[Any]]:
+    """The columns of ``OF_GROUPS`` and ``fits``, [configurations]; ``share`` [types, configurations] of the chain."""
+    counts = step.chain.counts.astype(np.float64)
+    kinds, behind, stages = np.unique(step.model.layers) + 1, 1 + len(step.model.kinds), step.columns.pp
+    slowness, forward_share = slowness_of(step, share)
+    dense, experts = (counts @ parameters for parameters in step.parameters)
+    # seconds grow no faster than bytes: of all stages together they are no less than of their sum
+    states = step.traffic.gradient_seconds(dense, experts) + step.traffic.parameter_seconds(dense, experts)
+    work = step.calibration.workspace_bytes + step.kept.transient_bytes[kinds].min(axis=0)
+    state = step.state.total
+    return {
+        "slowness": slowness,
+        "forward_share": forward_share,
+        "fits": fits_some_cut(step),
+        "update": step.traffic.optimizer_seconds(dense / stages, experts / stages),
+        "free": step.allocatable_bytes - work,
+        "state": state[kinds].min(axis=0),
+        "saved": step.saved_bytes[kinds].min(axis=0),
+        "first": state[0],
+        "last": counts[behind:] @ state[behind:] + step.logit_bytes,
+        "states": states / stages,
+    }
+
+
+def shares_of(step: StepModel, loads: Sequence[Column]) -> Column:
+    """s [types, configurations]: of the type of layer that most are of, and of every other what it takes in comparison
+    on the group where that is least, so that layers are what every group's w goes by."""
+    counts = step.chain.counts.astype(np.float64)
+    kinds = np.unique(step.model.layers) + 1
+    most = kinds[np.argmax(counts[kinds])]
+    share = np.minimum.reduce([load / load[most] for load in loads])
+    return np.asarray(share / (counts @ share))
+
+
+def slowness_of(step: StepModel, share: Column) -> tuple[Column, Column]:
+    """w and f, [configurations]."""
+    there, load = step.chain.counts > 0, _load(step)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slowness = np.where(share > 0, load / share, np.inf)[there].min(axis=0)
+    most = (step.kept.forward_seconds / np.maximum(load, 1e-30))[there].max(axis=0)
+    return slowness, np.maximum(most, 0.5) if step.calibration.microbatch_seconds else most
+
+
+def _shares(step: StepModel, share: Column) -> Column:
+    kinds, behind = np.unique(step.model.layers) + 1, 1 + len(step.model.kinds)
+    counts = step.chain.counts.astype(np.float64)
+    return np.stack([share[kinds].max(axis=0), share[0], counts[behind:] @ share[behind:]])
+
+
+def _layers(step: StepModel) -> Column:
+    kinds = np.unique(step.model.layers) + 1
+    return np.stack([step.chain.decoder_layers * table[kinds].min(axis=0) for table in step.parameters])
 
 
 def _load(step: StepModel) -> Column:
@@ -212,37 +257,39 @@ def _pipeline_bounds(
     job: Job,
 ) -> Column:
     bundling, columns = families.bundles(int(rows[0])), families.columns.take(rows)
-    used = [g for bundle in bundling for g in bundle]
-    share = _part(figures.forward_share, used, rows).max(axis=0)
-    turns = job.global_batch // columns.mbs
-    times = []
+    used, turns = [g for bundle in bundling for g in bundle], job.global_batch // columns.mbs
+    pipeline = ramp_bounds(islands, families, calibrations, figures.slowness, figures.forward_share, rows, job)
+    own = [
+        (families.pipelines[rows, b], _part(figures.slowness, bundle, rows).min(axis=0))
+        for b, bundle in enumerate(bundling)
+    ]
+    # the mean of (m - h) l_j + R_j + G_j over all stages of all pipelines (``state_bound``)
+    rate = sum(pipelines * columns.pp / slowness for pipelines, slowness in own)
+    left = np.maximum(turns - hidden_share(job, [calibrations[g] for g in used]) * columns.dp, 0)
+    states = left / rate + _part(figures.states, used, rows).min(axis=0)
+    return np.asarray(np.maximum(pipeline, states))
+
+
+def ramp_bounds(
+    islands: Islands,
+    families: Families,
+    calibrations: Sequence[Calibration],
+    slowness: Column,
+    forward_share: Column,
+    rows: Ints,
+    job: Job,
+) -> Column:
+    """[rows], families of one bundling: the least T by ``slowness`` and ``forward_share`` [groups, families]."""
+    bundling, columns = families.bundles(int(rows[0])), families.columns.take(rows)
+    share = _part(forward_share, [g for bundle in bundling for g in bundle], rows).max(axis=0)
+    turns, times = job.global_batch // columns.mbs, list[tuple[Ints, Ramp]]()
     for b, bundle in enumerate(bundling):
         pipelines = families.pipelines[rows, b]
         room = np.stack([rooms(islands.groups[g].gpus, columns, pipelines) for g in bundle])
-        slowness = _part(figures.slowness, bundle, rows)
+        own = _part(slowness, bundle, rows)
         host = min(calibrations[g].microbatch_seconds for g in bundle)
-        times.append((pipelines, Ramp.of(slowness, fullest(slowness, room, columns.pp), columns.pp, share, host)))
-    pipeline = times[0][1].seconds(turns / times[0][0]) if len(times) == 1 else _shared(times, turns)
-    for fewer, seconds in state_seconds(figures, used, rows):
-        own = [
-            (families.pipelines[rows, b], _part(figures.slowness, bundle, rows).min(axis=0))
-            for b, bundle in enumerate(bundling)
-        ]
-        rate = sum(pipelines * columns.pp / slowness for pipelines, slowness in own)
-        left = np.maximum(turns - fewer * columns.dp, 0)
-        pipeline = np.maximum(pipeline, left / rate + seconds)
-    return np.asarray(pipeline)
-
-
-def state_seconds(figures: Figures, used: Sequence[int], rows: Ints) -> list[tuple[int, Column]]:
-    """(k, C): pipelines and states together take at least m - k times the load of an average stage, and C.
-
-    A stage's gradients are exposed but for what the last backward pass hides, its weights but for the first forward
-    pass: end_j + reduced_j + gathered_j >= (m - k) l_j + C_j with k = 1, or 2 where weights are gathered, and the
-    largest is no less than the mean.
-    """
-    reduce, gather = (_part(table, used, rows).min(axis=0) for table in (figures.reduce, figures.gather))
-    return [(1, reduce), (2, reduce + gather)]
+        times.append((pipelines, Ramp.of(own, fullest(own, room, columns.pp), columns.pp, share, host)))
+    return times[0][1].seconds(turns / times[0][0]) if len(times) == 1 else _shared(times, turns)
 
 
 def rooms(gpus: int, columns: Columns, pipelines: Ints) -> Ints:

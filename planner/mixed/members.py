@@ -6,6 +6,7 @@ from itertools import islice, pairwise, permutations, product
 
 import numpy as np
 
+from costmodels.sharding import Column
 from planner.mixed.bounds import Ramp
 from planner.mixed.ground import Lane
 from planner.mixed.islands import Islands
@@ -27,6 +28,17 @@ class Bundle:
     slowness: tuple[float, ...]
     forward_share: float
     host: float
+    states: float = 0.0
+    """Seconds that the states of an average stage take at the least, and ``hidden`` the h of ``state_bound``."""
+    hidden: float = 0.0
+
+    def synchronised(self, microbatches: Column, stages: int) -> Column:
+        """Seconds of the mean of (m - h) l_j + R_j + G_j over its stages, at the least."""
+        return np.asarray((microbatches - self.hidden) * min(self.slowness) / stages + self.states)
+
+    def most(self, seconds: float, stages: int) -> float:
+        """Micro-batches for which that is ``seconds``."""
+        return (seconds - self.states) * stages / min(self.slowness) + self.hidden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +64,28 @@ def _staged(bundles: Sequence[Bundle], stages: int, turns: int, limit: float) ->
     pipelines = [bundle.pipelines for bundle in bundles]
     for chosen in product(*([*_stagings(bundle, stages)] for bundle in bundles)):
         ramps = [ramp for _, ramp in chosen]
-        most = [_most(ramp, limit, turns) for ramp in ramps]
+        most = [_most(bundle, ramp, stages, limit, turns) for bundle, ramp in zip(bundles, ramps, strict=True)]
+        seconds_of = [
+            np.maximum(ramp.seconds(count := _counts(n)), bundle.synchronised(count, stages)).tolist()
+            for bundle, ramp, n in zip(bundles, ramps, most, strict=True)
+        ]
         for shares in _shares(pipelines, most, turns):
-            seconds = max(ramp.seconds(np.array(m)).item() for ramp, m in zip(ramps, shares, strict=True))
+            seconds = max(seconds_of[b][m] for b, m in enumerate(shares))
             if seconds < limit:
                 yield Staged(seconds=seconds, held=tuple(held for held, _ in chosen), shares=shares)
 
 
-def _most(ramp: Ramp, limit: float, turns: int) -> int:
+def _counts(most: int) -> Column:
+    """Micro-batches from none to ``most``; none, which no pipeline runs, counts as one."""
+    return np.maximum(np.arange(most + 1, dtype=np.float64), 1.0)
+
+
+def _most(bundle: Bundle, ramp: Ramp, stages: int, limit: float, turns: int) -> int:
     """Micro-batches that may end before ``limit`` seconds."""
     if limit == float("inf"):
         return turns
-    return max(0, int(ramp.microbatches(np.array(limit)).item() * (1 + ROUNDING) + ROUNDING))
+    found = min(ramp.microbatches(np.array(limit)).item(), bundle.most(limit, stages))
+    return min(turns, max(0, int(found * (1 + ROUNDING) + ROUNDING)))
 
 
 def _stagings(bundle: Bundle, stages: int) -> Iterator[tuple[tuple[int, ...], Ramp]]:
@@ -99,25 +121,31 @@ def _shares(pipelines: Sequence[int], most: Sequence[int], turns: int) -> Iterat
             yield (share, *rest)
 
 
-def layouts(islands: Islands, bundles: Sequence[Bundle], one: Staged) -> Iterator[tuple[Lane, ...]]:
-    """Its members: every order of each bundle's groups; chains that differ in interchangeable groups alone stand for
-    one another."""
-    chains = [
-        _chains(islands, tuple(zip(b.groups, held, strict=True))) for b, held in zip(bundles, one.held, strict=True)
-    ]
-    for chosen in product(*chains):
-        yield tuple(
-            Lane(chain=chain, pipelines=bundle.pipelines, microbatches=share)
-            for chain, bundle, share in zip(chosen, bundles, one.shares, strict=True)
-        )
+class Orders:
+    """Orders of groups along a pipeline; of those that differ in interchangeable groups alone the first."""
 
+    def __init__(self, islands: Islands) -> None:
+        count = range(len(islands.groups))
+        self.kinds = islands.kinds()
+        shown = [repr(islands.between[a][b]) for a in count for b in count]
+        self.trunks = [[shown.index(repr(islands.between[a][b])) for b in count] for a in count]
 
-def _chains(islands: Islands, held: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], ...]]:
-    kinds, seen, found = islands.kinds(), set(), []
-    for chain in permutations(held):
-        trunks = tuple(repr(islands.trunk(a, b)) for (a, _), (b, _) in pairwise(chain))
-        key = tuple((kinds[group], stages) for group, stages in chain), trunks
-        if key not in seen:
-            seen.add(key)
-            found.append(chain)
-    return found
+    def layouts(self, bundles: Sequence[Bundle], one: Staged) -> Iterator[tuple[Lane, ...]]:
+        """The members of a family that ``one`` stands for: every order of each bundle's groups."""
+        lanes = [
+            [Lane(chain=chain, pipelines=bundle.pipelines, microbatches=share) for chain in self._chains(bundle, held)]
+            for bundle, held, share in zip(bundles, one.held, one.shares, strict=True)
+        ]
+        yield from product(*lanes)
+
+    def _chains(self, bundle: Bundle, held: tuple[int, ...]) -> list[tuple[tuple[int, int], ...]]:
+        seen, found = set(), []
+        for chain in permutations(zip(bundle.groups, held, strict=True)):
+            key = (
+                tuple((self.kinds[group], stages) for group, stages in chain),
+                tuple(self.trunks[a][b] for (a, _), (b, _) in pairwise(chain)),
+            )
+            if key not in seen:
+                seen.add(key)
+                found.append(chain)
+        return found

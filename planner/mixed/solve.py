@@ -8,22 +8,27 @@ from pathlib import Path
 from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.configuration import Job
-from planner.mixed.baselines import Baseline, baselines
-from planner.mixed.ground import groups_used
+from planner.infeasibility import Infeasibility
+from planner.mixed.baselines import SECONDS, Baseline, baselines
+from planner.mixed.ground import Lane, groups_used
 from planner.mixed.hosts import hosts_in_rank_order
+from planner.mixed.infeasibility import Asked, explain_infeasible
 from planner.mixed.islands import Islands
 from planner.mixed.search import Found, Standing, search
 from planner.plan.build import build_plan
-from planner.plan.certificate import EVERY_CUT, Certificate, PartitionProof
+from planner.plan.certificate import EVERY_CUT, Alternative, Certificate, PartitionProof
 from planner.plan.document import Plan
 from planner.plan.ground import PlanGround
 from planner.plan.inputs import PlanOptions
 from planner.plan.mapping import with_hosts
 from planner.pricing import calibration_for
-from planner.solve import Progress, SolveOptions
+from planner.solve import Progress, SolveOptions, why_slower
 from planner.space import IllegalConfiguration
 from solvers.search import Progress as SearchProgress
 from solvers.stop import MaxSeconds, NoLimit
+
+COMPARED = 0.2
+"""Of the time limit, kept for the plans beside; no more than they take."""
 
 METHOD = (
     "best-first search over bounds of families of chains of node groups; bounds of every chain with its memory; the "
@@ -33,7 +38,8 @@ METHOD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedOutcome:
-    """``plan`` and ``standing`` are None where nothing was found; ``members`` and ``bounded`` as ``search.Found``."""
+    """``plan`` and ``standing`` are None where nothing was found, ``infeasibility`` says why where nothing fits;
+    ``members`` and ``bounded`` as ``search.Found``."""
 
     status: str
     plan: Plan | None
@@ -42,6 +48,7 @@ class MixedOutcome:
     members: int
     bounded: int
     seconds: float
+    infeasibility: Infeasibility | None = None
 
 
 def solve_mixed(
@@ -57,13 +64,15 @@ def solve_mixed(
     GPUs, a file of figures cannot be of several), and with ``compare`` the plans of
     ``planner.mixed.baselines`` beside it.
 
-    Raises ``IllegalConfiguration`` for what is not searched on unlike groups. The time limit, and a keyboard interrupt,
-    end the search with the best plan so far and its gap.
+    Raises ``IllegalConfiguration`` for what is not searched on unlike groups. The time limit counts from
+    the call on, whatever is done first; it, and a keyboard interrupt, end the search with the best plan so far and its
+    gap, or without a plan ("unknown") where nothing was bounded yet.
     """
     started = time.monotonic()
     _refuse(islands, job, options)
     calibrations = [calibration_for(group, job, options.calibration) for group in islands.groups]
     limit = options.time_limit_seconds
+    compared = 0.0 if limit is None or not compare else min(2 * SECONDS, COMPARED * limit)
     found = search(
         islands,
         calibrations,
@@ -73,8 +82,9 @@ def solve_mixed(
         forbid=options.forbid,
         allow=options.allow,
         gap=options.gap,
-        stop=NoLimit() if limit is None else MaxSeconds(limit),
+        stop=NoLimit() if limit is None else MaxSeconds(limit - compared),
         on_progress=_teller(progress),
+        keep=options.top_k,
     )
     seconds = time.monotonic() - started
     if found.best is None:
@@ -87,16 +97,33 @@ def solve_mixed(
             members=found.members,
             bounded=found.bounded,
             seconds=seconds,
+            infeasibility=_why(islands, calibrations, model, job, options) if status == "infeasible" else None,
         )
     plan = _plan(islands, calibrations, model, job, options, found, found.best)
     return MixedOutcome(
         status=plan.certificate.status,
         plan=plan,
         standing=found.best,
-        baselines=baselines(islands, calibrations, model, job, options) if compare else (),
+        baselines=baselines(islands, calibrations, model, job, options, seconds=compared or None) if compare else (),
         members=found.members,
         bounded=found.bounded,
         seconds=seconds,
+    )
+
+
+def _why(
+    islands: Islands, calibrations: Sequence[Calibration], model: Model, job: Job, options: SolveOptions
+) -> Infeasibility:
+    return explain_infeasible(
+        Asked(
+            islands=islands,
+            calibrations=calibrations,
+            model=model,
+            job=job,
+            pins=options.pins,
+            forbid=options.forbid,
+            allow=options.allow,
+        )
     )
 
 
@@ -171,4 +198,23 @@ def _certificate(found: Found, best: Standing, options: SolveOptions) -> Certifi
         infeasible=counts["infeasible"] + counts["impossible"],
         cut_by_bound=counts["cut"] if done else 0,
         pruned=found.pruned,
+        alternatives=[
+            Alternative.of(
+                other.configuration,
+                other.boundaries,
+                step_seconds=other.seconds,
+                peak_memory_bytes=other.price.step.peak_bytes,
+                best_seconds=best.seconds,
+                reason=f"{why_slower(best.price.step, other.price.step)}; {_where(other.lanes)}",
+            )
+            for other in found.others
+        ],
+    )
+
+
+def _where(lanes: Sequence[Lane]) -> str:
+    """Stages by group, as groups are numbered."""
+    return " | ".join(
+        f"{lane.pipelines} x ({' -> '.join(f'{stages} on group {group}' for group, stages in lane.chain)})"
+        for lane in lanes
     )

@@ -24,7 +24,7 @@ beside full:fit, pipelines of one bundle with unlike numbers of micro-batches, a
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -76,6 +76,11 @@ class Families:
 
     def bundles(self, index: int) -> Bundling:
         return self.bundlings[self.bundling[index]]
+
+    def take(self, rows: Ints) -> "Families":
+        return replace(
+            self, columns=self.columns.take(rows), bundling=self.bundling[rows], pipelines=self.pipelines[rows]
+        )
 
 
 def bundlings(islands: Islands) -> tuple[Bundling, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from costmodels.hardware import Cluster
+from planner.mixed.islands import Islands
 from planner.plan import Plan, PlanError
 from planner.plan.diff import pointer_step
 from planner.plan.reading import parse_json, read_text
@@ -17,6 +18,7 @@ from planner.validate.expert_training import check_placed_experts
 from planner.validate.findings import Finding, Report
 from planner.validate.formats import STYLES, render
 from planner.validate.ground import check_ground
+from planner.validate.groups import check_groups
 from planner.validate.hosts import check_links
 from planner.validate.inputs import check_inputs
 from planner.validate.prediction import check_prediction
@@ -28,10 +30,11 @@ from planner.validate.structure import check_structure
 __all__ = ["STYLES", "Finding", "render", "validate", "validate_json"]
 
 
-def validate(plan: Plan | str | Path, cluster: Cluster | None = None) -> list[Finding]:
+def validate(plan: Plan | str | Path, cluster: Cluster | Islands | None = None) -> list[Finding]:
     """All findings about a plan or a plan file, none when it is sound.
 
-    With ``cluster``, also where the plan's cluster differs from it. ``PlanError`` when the file
+    With ``cluster``, also where the plan's cluster differs from it; with unlike groups of nodes, where its machines,
+    links and hosts do. ``PlanError`` when the file
     cannot be read or is not JSON.
     """
     if isinstance(plan, Plan):
@@ -39,7 +42,7 @@ def validate(plan: Plan | str | Path, cluster: Cluster | None = None) -> list[Fi
     return validate_json(parse_json(read_text(plan), str(plan)), cluster)
 
 
-def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
+def validate_json(value: Any, cluster: Cluster | Islands | None = None) -> list[Finding]:
     """``validate`` for parsed JSON, whatever it is."""
     report = Report()
     try:
@@ -52,7 +55,7 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
     check_canonical(plan, value, report)
     check_digests(plan, report)
     check_provenance(plan, report)
-    if cluster is not None:
+    if isinstance(cluster, Cluster):
         check_cluster(plan, cluster, report)
     foundations = Report()
     check_inputs(plan, foundations)
@@ -67,7 +70,9 @@ def validate_json(value: Any, cluster: Cluster | None = None) -> list[Finding]:
             check_certificate(plan, report)
         if foundations.clean:
             check_prices(plan, report)
-            if cluster is not None:
+            if isinstance(cluster, Cluster):
                 check_links(plan, cluster, report)
+            elif cluster is not None:
+                check_groups(plan, cluster, report)
             check_skip_section(plan, report)
     return [*foundations, *report]

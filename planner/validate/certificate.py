@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+from costmodels.configuration import Configuration
+from costmodels.hardware import Cluster
 from planner.plan import Alternative, Plan
 from planner.plan.certificate import EVERY_CUT, PROVEN_GAP, scope
 from planner.plan.ground import PROOF
@@ -157,7 +159,8 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
             configuration not in chosen, "alternatives.distinct", path, "the same configuration stands before it"
         )
         chosen.append(configuration)
-        found = [*breaches(plan.cluster(), plan.model(), plan.job(), configuration, even=plan.ground is None)]
+        cluster = _cluster_of(plan, configuration)
+        found = [*breaches(cluster, plan.model(), plan.job(), configuration, even=plan.ground is None)]
         found += option_breaches(plan.inputs.options, plan.model(), configuration)
         for name, message in dict.fromkeys(found):
             report.add("alternatives.legal", f"{path}/{name}", message, found=getattr(configuration, name))
@@ -174,6 +177,14 @@ def _check_alternatives(plan: Plan, report: Report) -> None:
             "alternatives are written fastest first",
             slower.step_seconds,
         )
+
+
+def _cluster_of(plan: Plan, configuration: Configuration) -> Cluster:
+    """The plan's; on unlike groups one with as many nodes as ``configuration`` needs, for it may leave some out."""
+    cluster = plan.cluster()
+    if plan.ground is None or plan.ground.kind != "groups":
+        return cluster
+    return cluster.resized(max(1, configuration.gpus // cluster.gpus_per_node))
 
 
 def _check_cut(plan: Plan, alternative: Alternative, path: str, report: Report) -> bool:
@@ -225,8 +236,9 @@ def _check_figures(plan: Plan, alternative: Alternative, path: str, report: Repo
         f"step over the plan's, less 1, is {slower_by!r}",
         alternative.slower_by,
     )
+    elsewhere = plan.ground is not None and plan.ground.kind == "groups"  # perhaps on GPUs that the plan leaves out
     report.require(
-        alternative.peak_memory_bytes <= cluster.capacity_bytes,
+        elsewhere or alternative.peak_memory_bytes <= cluster.capacity_bytes,
         "alternatives.fits",
         f"{path}/peak_memory_bytes",
         "exceeds the GPU's memory less the reserve",

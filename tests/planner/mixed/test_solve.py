@@ -10,11 +10,13 @@ from click.testing import Result
 from costmodels.configuration import Job
 from planner.mixed.baselines import baselines
 from planner.mixed.islands import Islands, Trunk
+from planner.mixed.search import search
 from planner.mixed.solve import solve_mixed
 from planner.solve import SolveOptions
 from planner.space import IllegalConfiguration
 from planner.specs import load_cluster, load_model
 from planner.validate import validate
+from solvers.solution import Stop
 from tests.machines import dense_model
 from tests.planner.cli.conftest import run  # noqa: F401 - a fixture
 from tests.planner.mixed.machines import CALIBRATION, SLOW_LINK, group, islands
@@ -90,6 +92,31 @@ def test_what_is_not_searched_on_unlike_groups_is_refused_by_name(options: Solve
         solve_mixed(islands(group("a", 1), group("b", 1, 0.5)), MODEL, JOB, options=options)
 
 
+def test_the_time_limit_counts_from_the_start_and_leaves_an_answer_or_says_unknown() -> None:
+    """A clock that has run out before anything was bounded, and one that runs out during the search."""
+    where = islands(group("a", 2), group("b", 2, 0.5), link=group("x", 1).scale_out)
+    nothing = solve_mixed(where, MODEL, JOB, options=replace(OPTIONS, time_limit_seconds=1e-9))
+    assert nothing.status == "unknown"
+    assert nothing.plan is None
+    assert nothing.infeasibility is None
+    found = search(where, [CALIBRATION] * 2, MODEL, JOB, pins=PINS, stop=_Third())
+    assert found.best is not None
+    assert found.result.status == "feasible"
+    whole = search(where, [CALIBRATION] * 2, MODEL, JOB, pins=PINS)
+    assert found.result.lower_bound <= whole.result.value * (1 + 1e-9)
+
+
+class _Third:
+    """Stops from the third time on that it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, evaluations: int) -> Stop | None:
+        self.asked += 1
+        return "time_limit" if self.asked >= 3 else None
+
+
 def test_the_same_groups_give_the_same_plan() -> None:
     where = islands(group("a", 2), group("b", 2, 0.5), link=group("x", 1).scale_out)
     plans = [solve_mixed(where, MODEL, JOB, options=OPTIONS, compare=False).plan for _ in range(2)]
@@ -112,6 +139,18 @@ def test_plan_solve_tells_which_group_holds_what(run: Callable[..., Result], tmp
     ):
         assert told in result.stdout
     assert run("validate", path).exit_code == 0
+    assert run("validate", path, "--cluster", "a100-h100-64").exit_code == 0
+    elsewhere = run("validate", path, "--cluster", "two-islands-a100-64")
+    assert elsewhere.exit_code == 1
+    assert "is no group of nodes of the cluster" in elsewhere.stdout
+
+
+def test_plan_solve_says_which_group_lacks_memory(run: Callable[..., Result]) -> None:  # noqa: F811
+    asked = ("--model", "llama-2-70b", "--global-batch", 64, "--seq-len", 4096)
+    result = run("solve", "a100-h100-64", *asked, "--pin", "tp=1,cp=1,pp=2,mbs=1,zero=0,sp=0,recompute=none")
+    assert result.exit_code == 4
+    assert "GB short" in result.stdout
+    assert "a GPU of group" in result.stdout
 
 
 def test_plan_predict_says_what_takes_unlike_nodes(run: Callable[..., Result]) -> None:  # noqa: F811
