@@ -94,7 +94,7 @@ def priced(instance: Instance) -> Pricing:
     return Pricing(*instance.parts, load_calibration(instance.cluster.gpu), columns)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instances())
 def test_no_bound_exceeds_the_evaluated_step_and_no_cut_that_fits_is_dropped(instance: Instance) -> None:
     prices = priced(instance)
@@ -111,7 +111,7 @@ def test_no_bound_exceeds_the_evaluated_step_and_no_cut_that_fits_is_dropped(ins
         assert price.peak_bytes <= instance.cluster.capacity_bytes, prices.configuration(int(index))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instances())
 def test_the_optimum_of_all_that_is_allowed_is_that_of_brute_force(instance: Instance) -> None:
     """Second method: every candidate's own cut simulated in full, no bounds. Of several chunks a stage, or where

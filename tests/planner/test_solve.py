@@ -17,7 +17,7 @@ from tests.oracles.configurations import fastest, legal_configurations
 from tests.planner.instances import Instance, instances
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(instances())
 def test_the_optimum_is_that_of_brute_force(instance: Instance) -> None:
     """Second method: every candidate's own cut simulated in full, one after the other, no bounds; and the
