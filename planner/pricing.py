@@ -52,6 +52,7 @@ from planner.cut_by_rule import (
 from planner.interleaved import improve
 from planner.partition import Partition, exactly_cut
 from planner.plan.certificate import PROVEN_GAP
+from planner.plan.ground import PlanGround
 from planner.shared_cut import may_be_uneven, shared_cut
 from solvers.partition import least_bottleneck
 from solvers.schedule.solve import solve_schedule
@@ -426,6 +427,17 @@ class Pricing:
         self.make_order(index, seconds, seed)
         self._with_order(index)
         return self.made[index].order
+
+    def settle(self, index: int, seconds: float, seed: int) -> None:
+        """Nothing to place: all hosts are alike (``planner.hosts.pricing`` where they are not)."""
+
+    def ground(self, index: int) -> PlanGround | None:
+        """What a plan says of unlike ground; here there is none."""
+        return None
+
+    def hosts(self, index: int) -> tuple[str, ...] | None:
+        """Names of the nodes in the order of ranks, where it is not the cluster's own."""
+        return None
 
     def configuration(self, index: int) -> Configuration:
         return self.columns.row(index)

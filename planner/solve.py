@@ -146,15 +146,13 @@ def solve(
         return Outcome(status="infeasible", plan=None, infeasibility=report, seconds=seconds)
     best = result.choice[0].candidate
     pricing.improve(best)
-    if isinstance(pricing, HostPricing):
-        pricing.settle(best, _left(started, limit, options.host_seconds), options.seed)
+    pricing.settle(best, _left(started, limit, options.host_seconds), options.seed)
     order = pricing.polish(best, _left(started, limit, options.order_seconds), options.seed)
-    price = pricing.price(best)
-    certificate = _certify(pricing, price, result, space.pruned, options)
-    section = None
+    certificate = _certify(pricing, pricing.price(best), result, space.pruned, options)
+    experts = None
     if expert_loads is not None:
         others = [other.ep for other in certificate.alternatives]
-        section = experts_section(expert_loads, placed, pricing.configuration(best), others, cluster.domain_gpus)
+        experts = experts_section(expert_loads, placed, pricing.configuration(best), others, cluster.domain_gpus)
     plan = build_plan(
         cluster,
         model,
@@ -162,30 +160,37 @@ def solve(
         calibration,
         pricing.configuration(best),
         pricing.boundaries(best),
-        price,
+        pricing.price(best),
         certificate,
         _demanded(options),
         operations=written(order) if order is not None else None,
         vocabulary_rows=pricing.rows(best),
         expert_loads=expert_loads.as_input() if expert_loads is not None else None,
-        experts=section,
-        ground=pricing.section(best) if isinstance(pricing, HostPricing) else None,
+        experts=experts,
+        ground=pricing.ground(best),
     )
-    if isinstance(pricing, HostPricing) and (hosts := pricing.hosts(best)) is not None:
+    if (hosts := pricing.hosts(best)) is not None:
         plan = with_hosts(plan, hosts)
-    status = certificate.status
     if options.skip_ratio is not None:
-        from planner.skip_plan import with_skipping
+        return _skipping(plan, options, options.skip_ratio, _left(started, limit, options.skip_seconds), seconds, tell)
+    return Outcome(status=certificate.status, plan=plan, seconds=seconds)
 
-        plan = with_skipping(
-            plan,
-            options.skip_ratio,
-            seconds=_left(started, limit, options.skip_seconds),
-            seed=options.seed,
-            on_compiling=lambda: tell(Progress(stage="compile", done=total, total=total)),
-        )
-        status = "feasible" if plan.skip is None or plan.skip.status == "feasible" else status
-    return Outcome(status=status, plan=plan, seconds=seconds)
+
+def _skipping(
+    plan: Plan, options: SolveOptions, ratio: float, allowed: float, seconds: float, tell: Callable[[Progress], None]
+) -> Outcome:
+    """The plan with every micro-batch skipping a share of its stages, solved for ``allowed`` seconds."""
+    from planner.skip_plan import with_skipping
+
+    found = with_skipping(
+        plan,
+        ratio,
+        seconds=allowed,
+        seed=options.seed,
+        on_compiling=lambda: tell(Progress(stage="compile", done=0, total=0)),
+    )
+    proven = found.skip is not None and found.skip.status != "feasible"
+    return Outcome(status=plan.certificate.status if proven else "feasible", plan=found, seconds=seconds)
 
 
 def least_step_seconds(

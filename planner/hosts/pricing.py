@@ -126,7 +126,7 @@ class HostPricing(Pricing):
             self.cuts[index] = replace(self.cuts[index], boundaries=partition.boundaries(found.choice))
             self._place(index, 0.0, seed)
 
-    def section(self, index: int) -> PlanGround | None:
+    def ground(self, index: int) -> PlanGround | None:
         """What a plan says of the candidate's ground; None where its groups straddle hosts."""
         placed = self.placed.get(index)
         if placed is None:

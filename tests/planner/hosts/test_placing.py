@@ -169,7 +169,7 @@ def test_parts_that_straddle_hosts_are_priced_by_the_slowest_link() -> None:
     expected = predict(replace(machine, topology=None), MODEL, job, configuration, boundaries=pricing.boundaries(0))
     assert value == expected.step_seconds
     assert least <= value
-    assert pricing.section(0) is None
+    assert pricing.ground(0) is None
     assert pricing.hosts(0) is None
 
 
