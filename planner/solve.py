@@ -231,7 +231,9 @@ def _pricing(
 def _check_placeable(options: SolveOptions) -> None:
     """What is priced on equal links alone is refused where links differ."""
     if "vocabulary" in options.allow:
-        raise IllegalConfiguration(["a split vocabulary is priced on equal links alone: leave it out of --allow"])
+        raise IllegalConfiguration(
+            ["a split vocabulary is priced on equal links alone, and here they differ; leave it out of --allow"]
+        )
     pinned = {name: value for name, value in options.pins.items() if name in ("vocabulary", "schedule")}
     check_placeable(Configuration(**pinned))  # type: ignore[arg-type]
 

@@ -65,9 +65,11 @@ def check_placeable(configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` for what is priced on equal links alone."""
     found = []
     if configuration.vocabulary != "whole":
-        found.append(f"vocabulary={configuration.vocabulary}: priced on equal links alone; here they differ: whole")
+        found.append(
+            f"vocabulary={configuration.vocabulary} is priced on equal links alone, and here they differ; leave it whole"
+        )
     if configuration.schedule == "best":
-        found.append("schedule=best: makes orders for equal links alone; here they differ: pin a named schedule")
+        found.append("schedule=best makes orders for equal links alone, and here they differ; pin a named schedule")
     if found:
         raise IllegalConfiguration(found)
 
