@@ -65,9 +65,8 @@ def check_placeable(configuration: Configuration) -> None:
     """Raise ``IllegalConfiguration`` for what is priced on equal links alone."""
     found = []
     if configuration.vocabulary != "whole":
-        found.append(
-            f"vocabulary={configuration.vocabulary} is priced on equal links alone, and here they differ; leave it whole"
-        )
+        named = f"vocabulary={configuration.vocabulary}"
+        found.append(f"{named} is priced on equal links alone, and here they differ; leave it whole")
     if configuration.schedule == "best":
         found.append("schedule=best makes orders for equal links alone, and here they differ; pin a named schedule")
     if found:
