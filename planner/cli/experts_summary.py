@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from planner.cli import endings
 from planner.cli.output import percent, table
 
 if TYPE_CHECKING:
@@ -10,13 +11,7 @@ if TYPE_CHECKING:
 
 MOST_LAYERS = 5
 WORSE = 1.01
-ENDED = {
-    "exhausted": "nothing left to try",
-    "gap": "value and bound agree",
-    "time_limit": "ended by the time limit",
-    "evaluation_limit": "ended after its usual effort",
-    "interrupted": "interrupted",
-}
+ENDED = {**endings.ENDED, "evaluation_limit": "ended after its usual effort"}
 UNITS = {
     "balance": "busiest over mean GPU, mean over the layers",
     "transitions": "per transition",

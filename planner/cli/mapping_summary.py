@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from planner.cli.endings import ENDED
 from planner.cli.output import percent, table
 
 if TYPE_CHECKING:
@@ -9,13 +10,6 @@ if TYPE_CHECKING:
     from planner.plan.mapping_result import MappingResult
 
 MOST_ROWS, MOST_STAGES = 16, 16
-ENDED = {
-    "exhausted": "nothing left to try",
-    "gap": "value and bound agree",
-    "time_limit": "ended by the time limit",
-    "evaluation_limit": "ended by the evaluation limit",
-    "interrupted": "interrupted",
-}
 
 
 def summarize(problem: "MappingProblem", result: "MappingResult") -> str:

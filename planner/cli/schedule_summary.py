@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from planner.cli.endings import ENDED
 from planner.cli.gantt import gantt
 from planner.cli.output import percent, table
 
@@ -12,13 +13,6 @@ if TYPE_CHECKING:
     from planner.plan.schedule_result import Baseline, ScheduleResult
 
 MOST_REASONS = 4
-ENDED = {
-    "exhausted": "nothing left to try",
-    "gap": "value and bound agree",
-    "time_limit": "ended by the time limit",
-    "evaluation_limit": "ended by the evaluation limit",
-    "interrupted": "interrupted",
-}
 NARROWEST, WIDEST = 60, 160
 
 

@@ -3,19 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from planner.cli.endings import ENDED
 from planner.cli.output import percent, table
 
 if TYPE_CHECKING:
     from planner.plan.skip_result import SkipBaseline, SkipResult, Survival
 
 MOST_ROWS = 12
-ENDED = {
-    "exhausted": "nothing left to try",
-    "gap": "value and bound agree",
-    "time_limit": "ended by the time limit",
-    "evaluation_limit": "ended by the evaluation limit",
-    "interrupted": "interrupted",
-}
 
 
 def summarize(result: "SkipResult") -> str:
