@@ -13,7 +13,7 @@ from costmodels.price import StepPrice
 from costmodels.step_price import price_cut
 from planner.best_schedule import quick_order
 from planner.expert_training import ExpertLoads, check_loads, priced_model, renumber_all
-from planner.hosts.pricing import HostPricing, check_placeable, has_unlike_links
+from planner.hosts.pricing import HostPricing, check_placeable, unlike_links
 from planner.pricing import Pricing, calibration_for
 from planner.space import IllegalConfiguration, check
 from planner.splits import Split, even_boundaries, redistributed_boundaries
@@ -87,11 +87,11 @@ def predict(
     if expert_loads is not None:
         check_loads(model, job, expert_loads)
         priced = priced_model(model, renumber_all(expert_loads, [configuration.ep]))
-    unlike = has_unlike_links(cluster)
-    if unlike:
+    network = unlike_links(cluster)
+    inputs = (cluster, priced, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
+    if network is not None:
         check_placeable(configuration)
-    kind = HostPricing if unlike else Pricing
-    pricing = kind(cluster, priced, job, calibration_for(cluster, job, calibration), Columns.of([configuration]))
+    pricing = Pricing(*inputs) if network is None else HostPricing(*inputs, network)
     if boundaries is None and split == "even":
         boundaries = even_boundaries(model, configuration)
     elif boundaries is None and split == "redistributed":

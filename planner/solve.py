@@ -10,6 +10,7 @@ from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.configuration import Configuration, Job
 from costmodels.hardware import Cluster
+from costmodels.host_network import HostNetwork
 from costmodels.price import StepPrice
 from planner.expert_training import (
     ExpertLoads,
@@ -19,7 +20,7 @@ from planner.expert_training import (
     priced_model,
     renumber_all,
 )
-from planner.hosts.pricing import HostPricing, check_placeable, has_unlike_links
+from planner.hosts.pricing import HostPricing, check_placeable, unlike_links
 from planner.infeasibility import Infeasibility, explain_infeasible
 from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, SOME_CUTS, Alternative, Certificate, PartitionProof, ScheduleProof
@@ -105,8 +106,8 @@ def solve(
     keyboard interrupt or the time limit ends the search with the best plan so far and its gap.
     """
     tell = progress or (lambda _: None)
-    unlike = has_unlike_links(cluster)
-    if unlike:
+    network = unlike_links(cluster)
+    if network is not None:
         ready(lambda: tell(Progress(stage="compile", done=0, total=0)))
     started = time.monotonic()
     calibration = calibration_for(cluster, job, options.calibration)
@@ -119,7 +120,7 @@ def solve(
     total = len(space.columns)
     tell(Progress(stage="enumerate", done=total, total=total))
 
-    pricing, placed = _pricing(cluster, model, job, options, calibration, space, expert_loads)
+    pricing, placed = _pricing(cluster, model, job, options, calibration, space, expert_loads, network)
     bounds = pricing.coarse_bounds()
     tell(Progress(stage="bound", done=total, total=total))
 
@@ -134,7 +135,7 @@ def solve(
         best_only=pricing.made_to_order,
         gap=options.gap,
         stop=NoLimit() if left is None else MaxSeconds(left),
-        on_progress=lambda found: tell(_searching(found, total)),
+        on_progress=lambda found: tell(searching(found, total)),
     )
     seconds = time.monotonic() - started
     if result.choice is None:
@@ -162,7 +163,7 @@ def solve(
         pricing.boundaries(best),
         pricing.price(best),
         certificate,
-        _demanded(options),
+        demanded(options),
         operations=written(order) if order is not None else None,
         vocabulary_rows=pricing.rows(best),
         expert_loads=expert_loads.as_input() if expert_loads is not None else None,
@@ -206,7 +207,7 @@ def least_step_seconds(
     pins = skip_pins(options.pins) if options.skip_ratio is not None else options.pins
     calibration = calibration_for(cluster, job, options.calibration)
     space = enumerate_space(cluster, model, job, pins, options.forbid, options.allow)
-    pricing, _ = _pricing(cluster, model, job, options, calibration, space, expert_loads)
+    pricing, _ = _pricing(cluster, model, job, options, calibration, space, expert_loads, unlike_links(cluster))
     return float(pricing.coarse_bounds().min(initial=float("inf")))
 
 
@@ -218,14 +219,16 @@ def _pricing(
     calibration: Calibration,
     space: Space,
     expert_loads: ExpertLoads | None,
+    network: HostNetwork | None,
 ) -> tuple[Pricing, dict[int, Renumbering]]:
     """Prices of all configurations, and where experts are placed by load, their places for every ``ep``."""
     placed = renumber_all(expert_loads, space.columns.ep.tolist()) if expert_loads is not None else {}
     priced = priced_model(model, placed) if placed else model
-    unlike = has_unlike_links(cluster)
-    if unlike:
-        _check_placeable(options)
-    return (HostPricing if unlike else Pricing)(cluster, priced, job, calibration, space.columns), placed
+    inputs = (cluster, priced, job, calibration, space.columns)
+    if network is None:
+        return Pricing(*inputs), placed
+    _check_placeable(options)
+    return HostPricing(*inputs, network), placed
 
 
 def _check_placeable(options: SolveOptions) -> None:
@@ -244,7 +247,8 @@ def _on_any_ranks(model: Model, loads: ExpertLoads) -> Model:
     return priced_model(model, renumber_all(loads, [ep for ep in range(1, experts + 1) if experts % ep == 0]))
 
 
-def _searching(found: SearchProgress, total: int) -> Progress:
+def searching(found: SearchProgress, total: int) -> Progress:
+    """What is told of a search over ``total`` candidates."""
     return Progress(
         stage="search",
         done=found.evaluated,
@@ -254,7 +258,7 @@ def _searching(found: SearchProgress, total: int) -> Progress:
     )
 
 
-def _demanded(options: SolveOptions) -> PlanOptions:
+def demanded(options: SolveOptions) -> PlanOptions:
     """What the plan says of the options."""
     return PlanOptions(
         pins=dict(options.pins),

@@ -13,17 +13,17 @@ from costmodels.architecture import Model
 from costmodels.calibration import Calibration
 from costmodels.columns import Columns
 from costmodels.configuration import Configuration, Job
-from costmodels.ground import Ground
+from costmodels.ground import Ground, even_ground
 from costmodels.ground_step import GroundModel, GroundPrice
 from costmodels.hardware import Cluster, Link
-from costmodels.host_grid import HostGrid, host_grid
+from costmodels.host_grid import host_grid
 from costmodels.host_ground import Order, ground_on_hosts
 from costmodels.host_network import HostNetwork
 from costmodels.price import StepPrice
 from costmodels.step import StepModel
 from costmodels.step_price import price_cut
 from planner.cut_by_rule import Cut
-from planner.hosts.problem import Mapped, grid_problem
+from planner.hosts.problem import grid_problem
 from planner.partition import Partition
 from planner.plan.ground import PlanGround
 from planner.pricing import Pricing
@@ -40,10 +40,9 @@ QUICK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Placed:
-    """Hosts of a candidate in ``order`` [rows, columns] of its ``grid``, the ground they make and the step there;
+    """Hosts of a candidate in ``order`` [rows, columns] of its grid, the ground they make and the step there;
     ``listed_seconds``: the step with the hosts as the cluster lists them."""
 
-    grid: HostGrid
     order: Order
     ground: Ground
     price: GroundPrice
@@ -54,11 +53,12 @@ class Placed:
         return tuple(name for host in self.order.T.ravel().tolist() for name in network.names[host])
 
 
-def has_unlike_links(cluster: Cluster) -> bool:
-    """Whether it matters which host holds which ranks, and can be looked at."""
+def unlike_links(cluster: Cluster) -> HostNetwork | None:
+    """The links between hosts where it matters which host holds which ranks, and can be looked at; else None."""
     if cluster.topology is None or cluster.nodes > MOST_HOSTS:
-        return False
-    return not HostNetwork.of(cluster).even()
+        return None
+    network = HostNetwork.of(cluster)
+    return None if network.even() else network
 
 
 def check_placeable(configuration: Configuration) -> None:
@@ -84,12 +84,20 @@ def at_best(cluster: Cluster, network: HostNetwork) -> Cluster:
 
 
 class HostPricing(Pricing):
-    """Prices of every candidate in ``columns`` with its hosts placed, on a cluster whose topology is known."""
+    """Prices of every candidate in ``columns`` with its hosts placed on ``network``, that of the cluster."""
 
-    def __init__(self, cluster: Cluster, model: Model, job: Job, calibration: Calibration, columns: Columns) -> None:
-        self.network = HostNetwork.of(cluster)
+    def __init__(
+        self,
+        cluster: Cluster,
+        model: Model,
+        job: Job,
+        calibration: Calibration,
+        columns: Columns,
+        network: HostNetwork,
+    ) -> None:
+        self.network = network
         self.job, self.calibration = job, calibration
-        super().__init__(at_best(cluster, self.network), model, job, calibration, columns)
+        super().__init__(at_best(cluster, network), model, job, calibration, columns)
         self.real = cluster
         self.placed: dict[int, Placed] = {}
 
@@ -145,33 +153,29 @@ class HostPricing(Pricing):
 
     def _place(self, index: int, seconds: float, seed: int) -> None:
         """Of the order found within ``seconds``, the one there was and the cluster's own, the one of the least step.
-        None where the candidate's groups straddle hosts."""
+        Nothing where the candidate's groups straddle hosts."""
         configuration = self.configuration(index)
         grid = host_grid(configuration, self.network.host_gpus)
         if grid is None:
             return
+
+        def priced(ground: Ground) -> GroundPrice:
+            return self._model(index, ground).price(self.boundaries(index))
+
         listed = np.arange(grid.rows * grid.columns, dtype=np.int64).reshape(grid.columns, grid.rows).T
         orders = [listed]
         if index in self.placed:
             orders.append(self.placed[index].order)
         if seconds > 0:
-            mapped = Mapped(
-                model=self.model,
-                job=self.job,
-                calibration=self.calibration,
-                configuration=configuration,
-                boundaries=self.boundaries(index),
-                best=self.cluster,
-            )
-            problem = grid_problem(mapped, self.network, grid)
+            even = even_ground(self.cluster, configuration, self.job)
+            problem = grid_problem(even, lambda ground: priced(ground).step.step_seconds, self.network, grid)
             found = solve_mapping(problem, time_limit_seconds=seconds, seed=seed)
             if found.choice is not None:
                 orders.append(found.choice)
         grounds = [ground_on_hosts(self.real, self.network, configuration, self.job, grid, order) for order in orders]
-        prices = [self._model(index, ground).price(self.boundaries(index)) for ground in grounds]
+        prices = [priced(ground) for ground in grounds]
         best = min(range(len(orders)), key=lambda i: prices[i].step.step_seconds)
         self.placed[index] = Placed(
-            grid=grid,
             order=orders[best],
             ground=grounds[best],
             price=prices[best],

@@ -6,14 +6,9 @@ less, less the step on the even ground, over what that adds to the seconds of a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from costmodels.architecture import Model
-from costmodels.calibration import Calibration
-from costmodels.configuration import Configuration, Job
-from costmodels.ground import Ground, even_ground
-from costmodels.ground_step import GroundModel, GroundPrice
-from costmodels.hardware import Cluster, Link
+from costmodels.ground import Ground
 from costmodels.host_grid import HostGrid
 from costmodels.host_network import HostNetwork
 from solvers.mapping.problem import Blocks, GridProblem, SharedLink
@@ -21,42 +16,22 @@ from solvers.mapping.problem import Blocks, GridProblem, SharedLink
 SLOWER = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
-    """One configuration under one cut: what its price on any ground is. ``best``: a machine whose links are the best
-    that two hosts have."""
+def grid_problem(even: Ground, seconds: Callable[[Ground], float], network: HostNetwork, grid: HostGrid) -> GridProblem:
+    """Rows and columns of hosts, each kind of link by its weight; latencies are left to the price. ``seconds``: the
+    step on a ground; ``even``: that of the one machine whose links are the best that two hosts have."""
+    machine = even.machines[0]
+    best = machine.scale_out
+    slow = replace(best, bytes_per_second=best.bytes_per_second / SLOWER)
+    base, added = seconds(even), (SLOWER - 1) / (best.bytes_per_second * grid.host_gpus)
 
-    model: Model
-    job: Job
-    calibration: Calibration
-    configuration: Configuration
-    boundaries: tuple[int, ...]
-    best: Cluster
+    def weight(slower: Ground) -> float:
+        return max(0.0, seconds(slower) - base) / added
 
-    def price(self, ground: Ground) -> GroundPrice:
-        calibrations = [self.calibration] * len(ground.machines)
-        return GroundModel(self.model, self.job, self.configuration, ground, calibrations).price(self.boundaries)
-
-    def seconds(self, ground: Ground) -> float:
-        return self.price(ground).step.step_seconds
-
-
-def grid_problem(mapped: Mapped, network: HostNetwork, grid: HostGrid) -> GridProblem:
-    """Rows and columns of hosts, each kind of link by its weight; latencies are left to the price."""
-    even = even_ground(mapped.best, mapped.configuration, mapped.job)
-    base = mapped.seconds(even)
-    slow = _slower(mapped.best.scale_out)
-    added = (SLOWER - 1) / (mapped.best.scale_out.bytes_per_second * grid.host_gpus)
-
-    def weight(change: Callable[[Ground], Ground]) -> float:
-        return max(0.0, mapped.seconds(change(even)) - base) / added
-
-    edges = weight(lambda g: replace(g, rows=tuple(replace(r, edges=(slow,) * len(r.edges)) for r in g.rows)))
-    states = weight(lambda g: replace(g, states=(slow,) * len(g.states)))
+    edges = weight(replace(even, rows=tuple(replace(row, edges=(slow,) * len(row.edges)) for row in even.rows)))
+    states = weight(replace(even, states=(slow,) * len(even.states)))
     blocks = None
     if grid.group > 1:
-        machine = replace(mapped.best, scale_out=slow)
-        inside = weight(lambda g: replace(g, machines=(machine,), states=even.states))
+        inside = weight(replace(even, machines=(replace(machine, scale_out=slow),)))
         links = grid.group - 1 if grid.exchanges else 1
         blocks = Blocks(
             size=grid.group,
@@ -77,7 +52,3 @@ def grid_problem(mapped: Mapped, network: HostNetwork, grid: HostGrid) -> GridPr
             for mask, capacity in zip(network.members, network.capacities.tolist(), strict=True)
         ),
     )
-
-
-def _slower(link: Link) -> Link:
-    return replace(link, bytes_per_second=link.bytes_per_second / SLOWER)

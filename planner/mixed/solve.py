@@ -19,10 +19,9 @@ from planner.plan.build import build_plan
 from planner.plan.certificate import EVERY_CUT, Alternative, Certificate, PartitionProof
 from planner.plan.document import Plan
 from planner.plan.ground import PlanGround
-from planner.plan.inputs import PlanOptions
 from planner.plan.mapping import with_hosts
 from planner.pricing import calibration_for
-from planner.solve import Progress, SolveOptions, why_slower
+from planner.solve import Progress, SolveOptions, demanded, searching, why_slower
 from planner.space import IllegalConfiguration
 from solvers.search import Progress as SearchProgress
 from solvers.stop import MaxSeconds, NoLimit
@@ -143,11 +142,7 @@ def _refuse(islands: Islands, job: Job, options: SolveOptions) -> None:
 def _teller(progress: Callable[[Progress], None] | None) -> Callable[[SearchProgress, int], None] | None:
     if progress is None:
         return None
-    return lambda told, total: progress(
-        Progress(
-            stage="search", done=told.evaluated, total=total, best_seconds=told.value, bound_seconds=told.lower_bound
-        )
-    )
+    return lambda told, total: progress(searching(told, total))
 
 
 def _plan(
@@ -170,12 +165,7 @@ def _plan(
         best.boundaries,
         best.price.step,
         _certificate(found, best, options),
-        PlanOptions(
-            pins=dict(options.pins),
-            forbid=tuple(sorted(options.forbid)),
-            allow=tuple(sorted(options.allow)),
-            gap=options.gap,
-        ),
+        demanded(options),
         ground=section,
     )
     hosts = hosts_in_rank_order(islands, best.configuration, best.lanes)

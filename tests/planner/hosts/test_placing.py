@@ -17,7 +17,7 @@ from costmodels.host_grid import host_grid
 from costmodels.host_ground import ground_on_hosts
 from costmodels.host_network import HostNetwork
 from costmodels.topology import Nodes, Topology
-from planner.hosts.pricing import HostPricing, has_unlike_links
+from planner.hosts.pricing import HostPricing, unlike_links
 from planner.plan import Plan
 from planner.plan.ground import PlanGround
 from planner.plan.mapping import host_names, with_hosts
@@ -60,7 +60,7 @@ def test_no_configuration_on_any_order_of_hosts_is_faster_than_the_plan_s_bound(
     four hosts: none is below the bound, and the plan is the best of them within its gap."""
     machine, plan = measured(4, seed), plan_of(seed)
     columns = enumerate_space(machine, MODEL, JOB, PINS).columns
-    pricing = HostPricing(machine, MODEL, JOB, load_calibration(machine.gpu), columns)
+    pricing = HostPricing(machine, MODEL, JOB, load_calibration(machine.gpu), columns, HostNetwork.of(machine))
     cuts = [pricing.best_boundaries(index) for index in range(len(columns))]
     best = min(min(every_order(machine, columns.row(index), cut)) for index, cut in enumerate(cuts))
     assert plan.certificate.lower_bound <= best * (1 + 1e-12)
@@ -123,7 +123,7 @@ def every_order(machine: Cluster, configuration: Configuration, cut: tuple[int, 
 def test_bounds_are_below_the_step_on_every_order(seed: int) -> None:
     machine = measured(4, seed)
     columns = enumerate_space(machine, MODEL, JOB, {"recompute": "none", "mbs": 1}).columns
-    pricing = HostPricing(machine, MODEL, JOB, load_calibration(machine.gpu), columns)
+    pricing = HostPricing(machine, MODEL, JOB, load_calibration(machine.gpu), columns, HostNetwork.of(machine))
     bounds = pricing.coarse_bounds()
     some = np.flatnonzero(np.isfinite(bounds))[:: max(1, len(bounds) // 12)]
     refined = pricing.refine(some)
@@ -164,7 +164,7 @@ def test_parts_that_straddle_hosts_are_priced_by_the_slowest_link() -> None:
     configuration = Configuration(tp=1, pp=2, dp=3)
     columns = Columns.of([configuration])
     job = replace(JOB, global_batch=12)
-    pricing = HostPricing(machine, MODEL, job, load_calibration(machine.gpu), columns)
+    pricing = HostPricing(machine, MODEL, job, load_calibration(machine.gpu), columns, HostNetwork.of(machine))
     value, least = pricing.evaluate(0)
     expected = predict(replace(machine, topology=None), MODEL, job, configuration, boundaries=pricing.boundaries(0))
     assert value == expected.step_seconds
@@ -174,11 +174,11 @@ def test_parts_that_straddle_hosts_are_priced_by_the_slowest_link() -> None:
 
 
 def test_even_links_and_large_clusters_need_no_placing() -> None:
-    assert has_unlike_links(measured(4))
-    assert not has_unlike_links(cluster(nodes=4))
+    assert unlike_links(measured(4)) is not None
+    assert unlike_links(cluster(nodes=4)) is None
     even = measured(4)
     assert even.topology is not None
-    assert not has_unlike_links(replace(even, topology=replace(even.topology, attained=None)))
+    assert unlike_links(replace(even, topology=replace(even.topology, attained=None))) is None
 
 
 def test_the_section_survives_its_file() -> None:
